@@ -1,0 +1,125 @@
+"""Finding images and the raters' masks that belong to them in a BIDS dataset.
+
+Label files are named ``<image stem><suffix>.nii.gz`` with the suffix exactly as in ivadomed's ``target_suffix``, for
+example ``sub-01_FLAIR_desc-rater1_label-lesion_seg.nii.gz``. Suffixes match exactly at the end of the stem, so that
+``rater1`` never matches ``rater10``.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ivadomed_labelfusion.errors import InputError
+
+IMAGE_EXTENSIONS = (".nii.gz", ".nii")
+
+
+def stem(path):
+    """Return the file name without ``.nii`` or ``.nii.gz``."""
+    name = Path(path).name
+    for extension in IMAGE_EXTENSIONS:
+        if name.endswith(extension):
+            return name[: -len(extension)]
+    return name.split(".")[0]
+
+
+def nested_target_suffix(target_suffix):
+    """Return ``target_suffix`` as a list of classes, each a list of raters' suffixes.
+
+    Raises:
+        InputError: If it is empty, holds anything but strings, or the classes have different numbers of raters.
+    """
+    if isinstance(target_suffix, str) or not target_suffix:
+        raise InputError(
+            "target_suffix must be a non-empty list (one entry, or one list of raters, per class), "
+            f"got {target_suffix!r}."
+        )
+    nested = [list(entry) if isinstance(entry, list | tuple) else [entry] for entry in target_suffix]
+    for entry in nested:
+        if not entry or not all(isinstance(suffix, str) and suffix for suffix in entry):
+            raise InputError(f"target_suffix must hold suffixes such as '_desc-rater1_label-GM_seg', got {entry!r}.")
+        if len(set(entry)) != len(entry):
+            raise InputError(f"target_suffix names a rater twice: {entry!r}.")
+    if len({len(entry) for entry in nested}) > 1:
+        counts = ", ".join(str(len(entry)) for entry in nested)
+        raise InputError(
+            f"Every class in target_suffix must list the same raters in the same order, got {counts} raters."
+        )
+    return nested
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The masks of one image.
+
+    Attributes:
+        image_stem (str): ``sub-01_FLAIR``.
+        files (tuple): One tuple per class with one Path (or None if missing) per rater, in the order of the suffixes.
+    """
+
+    image_stem: str
+    files: tuple = field(repr=False)
+
+    @property
+    def subject(self):
+        """``sub-01``."""
+        return self.image_stem.split("_")[0]
+
+    def missing(self, nested):
+        """Return ``(class index, suffix)`` of every mask that does not exist."""
+        return [
+            (index, suffix)
+            for index, (suffixes, paths) in enumerate(zip(nested, self.files, strict=True))
+            for suffix, path in zip(suffixes, paths, strict=True)
+            if path is None
+        ]
+
+
+def find_label_sets(bids_dir, target_suffix, *, subjects=None):
+    """Find every image that has at least one of the masks named by ``target_suffix``.
+
+    Args:
+        bids_dir (str or Path): Root of the BIDS dataset; masks are looked for below ``derivatives/``.
+        target_suffix (list): As in ivadomed's ``loader_parameters``, plain or nested.
+        subjects (iterable of str): Keep these only, with or without ``sub-``. None keeps all.
+
+    Returns:
+        list of LabelSet: Sorted by image stem.
+
+    Raises:
+        InputError: If the folder has no ``derivatives`` or no file matches; the message lists suffixes that exist.
+    """
+    nested = nested_target_suffix(target_suffix)
+    derivatives = Path(bids_dir) / "derivatives"
+    if not derivatives.is_dir():
+        raise InputError(f"{bids_dir} must be a BIDS dataset with a derivatives/ folder that holds the raters' masks.")
+    wanted = None if subjects is None else {"sub-" + str(name).removeprefix("sub-") for name in subjects}
+    found, seen = {}, set()
+    for path in sorted(derivatives.rglob("sub-*")):
+        if not path.name.endswith(IMAGE_EXTENSIONS):
+            continue
+        name = stem(path)
+        if wanted is not None and name.split("_")[0] not in wanted:
+            continue
+        seen.add(name)
+        for class_index, suffixes in enumerate(nested):
+            for rater_index, suffix in enumerate(suffixes):
+                if name.endswith(suffix):
+                    table = found.setdefault(name[: -len(suffix)], {})
+                    if (class_index, rater_index) in table:
+                        raise InputError(
+                            f"Two files are both {name}: {table[class_index, rater_index]} and {path}. Keep one."
+                        )
+                    table[class_index, rater_index] = path
+    if not found:
+        examples = ", ".join(sorted({name.split("_", 2)[-1] for name in seen})[:8]) or "no label files at all"
+        raise InputError(f"No file below {derivatives} ends with a suffix of {nested}. There is: {examples}.")
+    return [
+        LabelSet(
+            image_stem=image_stem,
+            files=tuple(
+                tuple(table.get((class_index, rater_index)) for rater_index in range(len(suffixes)))
+                for class_index, suffixes in enumerate(nested)
+            ),
+        )
+        for image_stem, table in sorted(found.items())
+    ]
