@@ -1,0 +1,239 @@
+"""The look shared by every figure: colours, sizes, saving, and one slice with outlined masks.
+
+Figures are built from ``matplotlib.figure.Figure`` without pyplot, so that they need no display, keep no global state
+and may be made in threads. matplotlib is imported when the first figure is made, not with this module.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import atomic_path
+
+# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart with every common form of colour blindness.
+# Black comes last: outlines are drawn on dark images more often than not.
+OKABE_ITO = {
+    "orange": "#E69F00",
+    "sky blue": "#56B4E9",
+    "bluish green": "#009E73",
+    "vermillion": "#D55E00",
+    "yellow": "#F0E442",
+    "reddish purple": "#CC79A7",
+    "blue": "#0072B2",
+    "black": "#000000",
+}
+# for lines and bars on white (yellow is too pale there) and for outlines on a gray image (black is too dark there)
+COLORS_ON_WHITE = tuple(OKABE_ITO[name] for name in OKABE_ITO if name != "yellow")
+COLORS_ON_IMAGE = tuple(OKABE_ITO[name] for name in OKABE_ITO if name != "black")
+OVERLAY_COLORMAP = "cividis"  # perceptually uniform and made for colour-blind readers
+
+COLUMN_WIDTH_IN = 3.5  # one journal column
+PAGE_WIDTH_IN = 7.2
+FORMATS = (".png", ".svg", ".pdf")
+
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ivadomed_labelfusion",  # equal figures give equal SVG bytes
+}
+
+
+def style():
+    """Return a context manager with the shared matplotlib settings; `new_figure` and `save_figure` use it themselves.
+
+    Needed only around calls that create text or axes later than `new_figure`.
+    """
+    import matplotlib
+
+    return matplotlib.rc_context(_STYLE)
+
+
+def new_figure(rows=1, columns=1, *, width=PAGE_WIDTH_IN, height=None, squeeze=True, **subplot_options):
+    """Make a figure with a grid of axes.
+
+    Args:
+        rows (int): Rows of axes.
+        columns (int): Columns of axes.
+        width (float): Width in inches: `COLUMN_WIDTH_IN` or `PAGE_WIDTH_IN`.
+        height (float): Height in inches; None makes every cell of the grid square.
+        squeeze (bool): Return a single Axes instead of a 1 x 1 array, and a vector for one row or column.
+        **subplot_options: Passed to ``Figure.subplots`` (``sharex``, ``gridspec_kw``, ...).
+
+    Returns:
+        tuple: ``(figure, axes)``.
+    """
+    from matplotlib.figure import Figure
+
+    with style():
+        figure = Figure(figsize=(width, width * rows / columns if height is None else height), layout="constrained")
+        return figure, figure.subplots(rows, columns, squeeze=squeeze, **subplot_options)
+
+
+def save_figure(figure, path, *, overwrite=False, dpi=200):
+    """Save a figure atomically; the extension (.png, .svg or .pdf) chooses the format.
+
+    No time stamp is written, so that equal figures give equal files.
+
+    Raises:
+        InputError: If the extension is another one, or the file exists and ``overwrite`` is False.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"The figure's file name must end with one of {', '.join(FORMATS)}, got {path.name}.")
+    undated = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    with style(), atomic_path(path, overwrite=overwrite) as temporary:
+        figure.savefig(temporary, dpi=dpi, metadata=undated[path.suffix.lower()])
+
+
+def most_disagreement_slices(average, n, axis=-1, *, min_gap=None):
+    """Choose the slices on which the raters disagree most.
+
+    Disagreement of a slice is the sum over its voxels (and classes) of a(1 - a): the variance of the raters' votes.
+
+    Args:
+        average (ndarray): Raters' mean in [0, 1], ``(*spatial)`` of two or more dimensions.
+        n (int): How many slices at most.
+        axis (int): The axis that slices are counted along.
+        min_gap (int): Chosen slices are at least this many apart, so that they show different places. None takes a
+            twentieth of the axis.
+
+    Returns:
+        list of int: Indices in ascending order. Where nobody disagrees, slices are filled up by the most foreground,
+        and in an empty volume the middle slice is returned.
+    """
+    average = np.asarray(average)
+    axis = axis % average.ndim
+    others = tuple(other for other in range(average.ndim) if other != axis)
+    disagreement = (average * (1.0 - average)).sum(axis=others, dtype=np.float64)
+    foreground = average.sum(axis=others, dtype=np.float64)
+    if not foreground.any():
+        return [average.shape[axis] // 2]
+    min_gap = max(1, average.shape[axis] // 20) if min_gap is None else min_gap
+    chosen = []
+    # ties (slices without any disagreement) are ordered by the amount of foreground
+    for index in np.lexsort((-foreground, -disagreement)):
+        if len(chosen) == n or foreground[index] == 0:
+            break
+        if all(abs(index - other) >= min_gap for other in chosen):
+            chosen.append(int(index))
+    return sorted(chosen)
+
+
+def slice_axis(spacing_mm):
+    """Return the axis to cut along: the one with the largest voxel size, the last of them where they are equal."""
+    spacing_mm = np.asarray(spacing_mm, dtype=float)
+    return int(np.flatnonzero(spacing_mm >= spacing_mm.max() - 1e-3)[-1])
+
+
+def crop_around(mask, *, margin=8, min_size=32):
+    """Return slices that cut a box around the True voxels of an n-D mask; the whole array if none is True.
+
+    Args:
+        mask (ndarray): bool.
+        margin (int): Voxels kept on each side.
+        min_size (int): The box has at least this many voxels along each axis where the array has them.
+
+    Returns:
+        tuple of slice: One per axis.
+    """
+    box = []
+    for axis, size in enumerate(mask.shape):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        hits = np.flatnonzero(mask.any(axis=others))
+        if not hits.size:
+            return (slice(None),) * mask.ndim
+        first, last = hits[0] - margin, hits[-1] + margin + 1
+        grow = max(0, min_size - (last - first))
+        first, last = first - grow // 2, last + grow - grow // 2
+        box.append(slice(max(0, int(first)), min(size, int(last))))
+    return tuple(box)
+
+
+def draw_slice(
+    axes,
+    image,
+    masks=(),
+    *,
+    spacing=(1.0, 1.0),
+    colors=COLORS_ON_IMAGE,
+    line_width=0.9,
+    overlay=None,
+    overlay_alpha=0.75,
+    colormap="gray",
+    limits=None,
+    title=None,
+):
+    """Draw one slice in true proportions: an image, a soft overlay, and the outlines of masks.
+
+    The first array axis runs to the right and the second upwards: with volumes in RAS+ order that is the usual view.
+
+    Args:
+        axes (matplotlib Axes): Where to draw; its ticks are removed.
+        image (ndarray or None): ``(a, b)`` gray background; None draws black.
+        masks (sequence of ndarray): ``(a, b)`` masks, outlined along the voxels' edges at 0.5; empty ones are skipped.
+        spacing (tuple of float): Voxel size along a and b in mm.
+        colors (sequence of str): One colour per mask, repeated when there are more masks.
+        line_width (float): Outline width in points.
+        overlay (ndarray): ``(a, b)`` map in [0, 1]; values of 0 stay transparent.
+        overlay_alpha (float): Opacity of the overlay.
+        colormap (str): Colours of the image.
+        limits (tuple of float): Values shown darkest and brightest; None takes the 0.5 and 99.5 percentiles.
+        title (str): Text above.
+
+    Returns:
+        AxesImage: The overlay where there is one, else the image, for a colour bar.
+    """
+    shape = np.shape(image if image is not None else (overlay if overlay is not None else masks[0]))
+    aspect = spacing[1] / spacing[0]
+    background = np.zeros(shape) if image is None else np.asarray(image, dtype=float)
+    if limits is None:
+        limits = (0.0, 1.0) if image is None else tuple(np.percentile(background, (0.5, 99.5)))
+    options = {"origin": "lower", "interpolation": "nearest", "aspect": aspect}
+    shown = axes.imshow(background.T, cmap=colormap, vmin=limits[0], vmax=max(limits[1], limits[0] + 1e-12), **options)
+    if overlay is not None:
+        overlay = np.asarray(overlay, dtype=float)
+        visible = np.ma.masked_where(overlay <= 0, overlay)
+        shown = axes.imshow(visible.T, cmap=OVERLAY_COLORMAP, vmin=0, vmax=1, alpha=overlay_alpha, **options)
+    for index, mask in enumerate(masks):
+        segments = outline_segments(np.asarray(mask) > 0.5)
+        if segments.size:
+            from matplotlib.collections import LineCollection
+
+            lines = LineCollection(segments, colors=colors[index % len(colors)], linewidths=line_width)
+            lines.set_capstyle("round")
+            axes.add_collection(lines, autolim=False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if title is not None:
+        axes.set_title(title)
+    return shown
+
+
+def outline_segments(mask):
+    """Return the voxel edges between inside and outside as line segments.
+
+    Args:
+        mask (ndarray): ``(a, b)`` bool.
+
+    Returns:
+        ndarray: ``(n, 2, 2)`` float, end points (a, b); voxel centres lie on whole numbers.
+    """
+    padded = np.pad(np.asarray(mask, dtype=bool), 1)
+    across = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1]).astype(float)  # edges that run along b
+    along = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1]).astype(float)  # edges that run along a
+    # edge number i of an axis lies between voxels i - 1 and i, at i - 0.5
+    first = np.stack([across - 0.5, across + (-0.5, 0.5)], axis=1)
+    second = np.stack([along - 0.5, along + (0.5, -0.5)], axis=1)
+    return np.concatenate([first, second])
