@@ -1,0 +1,148 @@
+"""What both phantoms share: signed distances, smooth noise, blending of tissues, grids, and the files they write."""
+
+import contextlib
+import shutil
+import zipfile
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel import orientations
+from scipy import ndimage
+
+from ivadomed_labelfusion import __version__
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import atomic_path, write_json
+
+TRUTH_FOLDER = "phantom_truth"
+PARAMETERS = "phantom.json"
+
+
+def check_arguments(*, subjects, size, sizes, layout, layouts):
+    """Raise InputError for a number of subjects, a size or a layout that does not exist."""
+    if int(subjects) != subjects or subjects < 1:
+        raise InputError(f"subjects must be a whole number of at least 1, got {subjects!r}.")
+    if size not in sizes:
+        raise InputError(f"size must be one of {', '.join(sizes)}, got {size!r}.")
+    if layout not in layouts:
+        raise InputError(f"layout must be one of {', '.join(layouts)}, got {layout!r}.")
+
+
+@contextlib.contextmanager
+def new_folder(out):
+    """Yield a folder beside ``out`` that takes its name when the block succeeds: no half dataset is left behind."""
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"The output folder must not exist or be empty, got {out}. Choose another folder.")
+    partial = out.parent / f".partial-{out.name}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_parameters(out, content):
+    """Write ``phantom.json``: what was asked for, the raters' habits and the truth of each subject."""
+    write_json(Path(out) / PARAMETERS, {"generator": f"ivadomed_labelfusion {__version__} phantom", **content})
+
+
+def zip_folder(folder, archive, *, prefix=""):
+    """Move the content of ``folder`` into ``archive`` (stored, fixed dates: equal content gives equal bytes)."""
+    folder = Path(folder)
+    with atomic_path(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                entry = zipfile.ZipInfo(prefix + path.relative_to(folder).as_posix(), date_time=(2016, 3, 2, 0, 0, 0))
+                entry.external_attr = 0o644 << 16
+                packed.writestr(entry, path.read_bytes())
+    shutil.rmtree(folder)
+
+
+def oblique_affine(shape, voxel_mm, *, rotation_deg=(0.0, 0.0, 0.0), shift_mm=(0.0, 0.0, 0.0)):
+    """Return the (4, 4) affine of a RAS grid whose centre lies at ``shift_mm``, rotated about x, y and z."""
+    from scipy.spatial.transform import Rotation
+
+    linear = Rotation.from_euler("xyz", rotation_deg, degrees=True).as_matrix() @ np.diag(voxel_mm)
+    affine = np.eye(4)
+    affine[:3, :3] = linear
+    affine[:3, 3] = np.asarray(shift_mm) - linear @ ((np.asarray(shape) - 1) / 2)
+    return affine
+
+
+def grid_image(affine, data, axes="RAS"):
+    """Return a NIfTI image of a RAS array, stored with the axis codes ``axes`` (for example ``LPS``)."""
+    image = nibabel.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    transform = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt(tuple(axes)))
+    return image.as_reoriented(transform)
+
+
+def smooth_noise(rng, shape, voxel_mm, corr_mm):
+    """Return a Gaussian random field of unit standard deviation, smoothed with a Gaussian of ``corr_mm``."""
+    field = ndimage.gaussian_filter(
+        rng.standard_normal(shape, dtype=np.float32), [corr_mm / size for size in voxel_mm], mode="wrap"
+    )
+    spread = field.std()
+    return field / spread if spread > 0 else field
+
+
+def inside(distance_mm, width_mm):
+    """Return the share of a voxel inside a surface at signed distance ``distance_mm`` (negative is inside)."""
+    return np.clip(0.5 - distance_mm / width_mm, 0, 1)
+
+
+def ellipse(x, y, semi_x, semi_y):
+    """Return the signed distance to an ellipse, exact to first order at its edge, in the unit of its input."""
+    k0 = np.hypot(x / semi_x, y / semi_y)
+    k1 = np.hypot(x / semi_x**2, y / semi_y**2)
+    return k0 * (k0 - 1) / np.maximum(k1, 1e-6)
+
+
+def ellipsoid(offset, semi):
+    """Return the signed distance to an ellipsoid; ``offset`` is (3, ...) from its centre, in mm, as ``semi``."""
+    semi = np.asarray(semi, dtype=np.float32).reshape(3, *[1] * (offset.ndim - 1))
+    k0 = np.sqrt(((offset / semi) ** 2).sum(0))
+    k1 = np.sqrt(((offset / semi**2) ** 2).sum(0))
+    return k0 * (k0 - 1) / np.maximum(k1, 1e-6)
+
+
+def smooth_union(first, second, radius):
+    """Return the signed distance to two shapes joined with a fillet of ``radius``."""
+    h = np.clip(0.5 + 0.5 * (second - first) / radius, 0, 1)
+    return second + (first - second) * h - radius * h * (1 - h)
+
+
+def rician(rng, signal, sigma):
+    """Return ``signal`` with Rician noise, as a magnitude image has."""
+    real = signal + sigma * rng.standard_normal(signal.shape, dtype=np.float32)
+    return np.hypot(real, sigma * rng.standard_normal(signal.shape, dtype=np.float32))
+
+
+def agreement(mask, truth):
+    """Return sensitivity, specificity and Dice of a rater's mask against the true one, as plain floats."""
+    mask, truth = np.asarray(mask, dtype=bool), np.asarray(truth, dtype=bool)
+    both = int((mask & truth).sum())
+    negatives = int((~truth).sum())
+    return {
+        "sensitivity": both / max(int(truth.sum()), 1),
+        "specificity": int((~mask & ~truth).sum()) / max(negatives, 1),
+        "dice": 2 * both / max(int(mask.sum()) + int(truth.sum()), 1),
+    }
+
+
+def track(items, description, progress):
+    """Yield from ``items``, with a progress bar on stderr if ``progress``."""
+    if not progress:
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    yield from rich_track(items, description=description, console=Console(stderr=True))
