@@ -1,0 +1,253 @@
+"""Checks of an ivadomed configuration before anything is loaded.
+
+Two kinds of mistake are found: keys that nothing reads (ivadomed merges them silently), and settings that contradict
+each other, so that the training would run but not do what was asked for.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ivadomed_labelfusion.config.keys import (
+    FUSION_METHODS,
+    KNOWN_KEYS,
+    LOSSES,
+    MODELS,
+    OVERLAP_LOSSES,
+    PLUGIN_MODELS,
+    PLUGIN_TRANSFORMS,
+)
+from ivadomed_labelfusion.errors import InputError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding.
+
+    Attributes:
+        level (str): ``error`` or ``warning``.
+        key (str): Where, for example ``training_parameters.loss.name``.
+        message (str): What is wrong and what to do.
+    """
+
+    level: str
+    key: str
+    message: str
+
+    def __str__(self):
+        return f"{self.level}: {self.key}: {self.message}"
+
+
+def check_config(config):
+    """Check the content of a configuration file.
+
+    Unknown keys are errors where the configuration uses this plugin (several raters, its transforms, model or
+    evaluation) and warnings elsewhere, because ivadomed itself accepts them.
+
+    Args:
+        config (Mapping): The user's file as read from JSON, before ivadomed adds its defaults.
+
+    Returns:
+        list of Problem: Empty if all is well.
+    """
+    if not isinstance(config, Mapping):
+        return [Problem("error", "configuration", f"must be a JSON object, got {type(config).__name__}.")]
+    problems = []
+    level = "error" if uses_plugin(config) else "warning"
+    _unknown_keys(config, KNOWN_KEYS, "", level, problems)
+    if any(problem.message.startswith("must be") for problem in problems):
+        # the checks below rely on the sections being objects
+        return problems
+    for check in (_check_names, _check_raters, _check_fusion, _check_sampling, _check_soft, _check_model):
+        problems.extend(Problem("error", *finding) for finding in check(config))
+    return problems
+
+
+def raise_on_errors(config, *, source):
+    """Raise one InputError that lists all errors of a configuration; return its warnings.
+
+    Args:
+        config (Mapping): As in ``check_config``.
+        source (str or Path): The file, for the message.
+
+    Raises:
+        InputError: If there is at least one error.
+    """
+    problems = check_config(config)
+    errors = [problem for problem in problems if problem.level == "error"]
+    if errors:
+        lines = "\n".join(f"  {problem.key}: {problem.message}" for problem in errors)
+        raise InputError(f"{source} cannot be used as it is:\n{lines}")
+    return problems
+
+
+def uses_plugin(config):
+    """Tell whether a configuration asks for anything of this plugin."""
+    transformation = _section(config, "transformation")
+    return (
+        is_nested(_section(config, "loader_parameters").get("target_suffix"))
+        or any(name in transformation for name in PLUGIN_TRANSFORMS)
+        or _section(config, "default_model").get("name") in PLUGIN_MODELS
+        or "inter_rater" in _section(config, "evaluation_parameters")
+    )
+
+
+def is_nested(target_suffix):
+    """Tell whether ``target_suffix`` lists several raters per class."""
+    return isinstance(target_suffix, list) and any(isinstance(entry, list) for entry in target_suffix)
+
+
+def _section(config, name):
+    value = config.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _nearest(name, known):
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else f" Known here: {', '.join(sorted(known))}."
+
+
+def _unknown_keys(mapping, known, prefix, level, problems):
+    for key, value in mapping.items():
+        path = f"{prefix}{key}"
+        if key not in known:
+            problems.append(Problem(level, path, f"unknown key, nothing reads it.{_nearest(key, known)}"))
+        elif known[key]:
+            if isinstance(value, Mapping):
+                _unknown_keys(value, known[key], f"{path}.", level, problems)
+            elif value is not None:
+                problems.append(Problem(level, path, f"must be a JSON object, got {value!r}."))
+
+
+def _check_names(config):
+    loss = _section(_section(config, "training_parameters"), "loss").get("name")
+    if loss is not None and loss not in LOSSES:
+        yield "training_parameters.loss.name", f"unknown loss {loss!r}.{_nearest(loss, LOSSES)}"
+    model = _section(config, "default_model").get("name")
+    if model is not None and model not in MODELS + PLUGIN_MODELS:
+        yield "default_model.name", f"unknown model {model!r}.{_nearest(model, MODELS + PLUGIN_MODELS)}"
+
+
+def _check_raters(config):
+    target_suffix = _section(config, "loader_parameters").get("target_suffix")
+    key = "loader_parameters.target_suffix"
+    wanted = [name for name in PLUGIN_TRANSFORMS if name in _section(config, "transformation")]
+    if not is_nested(target_suffix):
+        for name in wanted:
+            yield (
+                key,
+                f"{name} needs a list of raters per class, for example "
+                '[["_desc-rater1_label-GM_seg", "_desc-rater2_label-GM_seg"]], '
+                f"got {target_suffix!r}. List the raters, or remove {name}.",
+            )
+        return
+    if any(not isinstance(entry, list) for entry in target_suffix):
+        yield key, "some classes list raters and others do not. Give every class a list, with the same raters in order."
+        return
+    counts = sorted({len(entry) for entry in target_suffix})
+    if len(counts) > 1:
+        yield key, f"every class must list the same raters in the same order, got {counts} raters."
+    elif counts[0] < 2:
+        yield key, "one rater only: there is nothing to fuse or to sample. Write the suffix without the inner list."
+    for entry in target_suffix:
+        repeated = sorted({suffix for suffix in entry if entry.count(suffix) > 1})
+        if repeated:
+            yield key, f"{', '.join(map(repr, repeated))} is listed twice for one class."
+
+
+def _check_fusion(config):
+    transformation = _section(config, "transformation")
+    if "FuseRaters" not in transformation:
+        return
+    options = _section(transformation, "FuseRaters")
+    if "SampleRater" in transformation:
+        yield (
+            "transformation",
+            "FuseRaters and SampleRater exclude each other: a label is either fused or drawn. Remove one.",
+        )
+    method = options.get("method", "staple")
+    if method not in FUSION_METHODS:
+        yield (
+            "transformation.FuseRaters.method",
+            f"unknown method {method!r}.{_nearest(method, FUSION_METHODS)}",
+        )
+
+
+def _check_sampling(config):
+    transformation = _section(config, "transformation")
+    if "SampleRater" not in transformation:
+        return
+    options = _section(transformation, "SampleRater")
+    choices = {
+        "policy": ("uniform", "balanced", "weighted"),
+        "unit": ("slice", "volume"),
+        "validation": ("sampled", "average"),
+    }
+    for name, allowed in choices.items():
+        value = options.get(name, allowed[0])
+        if value not in allowed:
+            yield f"transformation.SampleRater.{name}", f"must be one of {', '.join(allowed)}, got {value!r}."
+    seed = options.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        yield "transformation.SampleRater.seed", f"must be a whole number >= 0, got {seed!r}."
+    weighted = options.get("policy") == "weighted"
+    if weighted and options.get("weights") is None:
+        yield (
+            "transformation.SampleRater.weights",
+            'policy "weighted" needs weights: one number per rater, or "staple".',
+        )
+    if not weighted and options.get("weights") is not None:
+        yield "transformation.SampleRater.weights", 'weights act with policy "weighted" only. Set it, or remove them.'
+
+
+def _check_soft(config):
+    soft = bool(_section(config, "loader_parameters").get("soft_gt", False))
+    loss = _section(_section(config, "training_parameters"), "loss").get("name")
+    model = _section(config, "default_model")
+    if not uses_plugin(config):
+        return
+    if soft and loss in OVERLAP_LOSSES:
+        yield (
+            "training_parameters.loss.name",
+            f"{loss} on soft labels (loader_parameters.soft_gt true) pushes the output towards 0 and 1, away from the "
+            "label. Use AdapWingLoss, or set soft_gt to false.",
+        )
+    if soft and model.get("final_activation") == "softmax":
+        yield (
+            "default_model.final_activation",
+            "softmax with soft labels (soft_gt true): SoftSeg uses the normalised ReLU. Use the model SoftSegUnet with "
+            '"final_activation": "relu", or set soft_gt to false.',
+        )
+    if not soft and loss == "AdapWingLoss":
+        yield (
+            "loader_parameters.soft_gt",
+            "false binarises the labels, but AdapWingLoss is a regression on soft labels. Set soft_gt to true, or use "
+            "DiceLoss (one class) or MultiClassDiceLoss.",
+        )
+
+
+def _check_model(config):
+    model = _section(config, "default_model")
+    name = model.get("name", "Unet")
+    if name not in PLUGIN_MODELS:
+        if "normalization" in model:
+            yield (
+                "default_model.normalization",
+                f"has no effect on {name}. Use SoftSegUnet or SoftSegModified3DUNet, or remove it.",
+            )
+        return
+    normalization = model.get("normalization", "batch")
+    if normalization not in ("batch", "sample", "running"):
+        yield "default_model.normalization", f"must be one of batch, sample, running, got {normalization!r}."
+    if model.get("final_activation", "relu") != "relu":
+        yield (
+            "default_model.final_activation",
+            f'{name} always ends in the normalised ReLU; write "relu" or leave the key out, '
+            f"got {model['final_activation']!r}.",
+        )
+    if name == "SoftSegModified3DUNet":
+        if model.get("is_2d", True):
+            yield "default_model.is_2d", "SoftSegModified3DUNet needs false (the default is true)."
+        for key in ("length_3D", "stride_3D"):
+            if key not in model:
+                yield f"default_model.{key}", "SoftSegModified3DUNet needs it, for example [128, 128, 16]."
