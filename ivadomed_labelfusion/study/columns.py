@@ -1,0 +1,78 @@
+"""The columns of a study's results, in one place: what they are called, how they are shown, and which value is best.
+
+``results.csv`` has one row per candidate, split and test image: `KEYS`, then the columns of the evaluation, which call
+a metric of one class ``ir_<metric>_<class>``, for example ``ir_dice_GM``. ``models.csv`` has one row per candidate and
+split.
+"""
+
+from dataclasses import dataclass
+
+KEYS = ("candidate", "split", "subject", "image_id")
+REFERENCE = "conv_staple"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown.
+
+    Attributes:
+        name (str): Name in the study's tables.
+        stem (str): Column, or its part before the class.
+        label (str): Heading.
+        per_class (bool): One column per class.
+        best (str): ``high``, ``low`` or ``zero``, whichever is the best mean.
+        scale (float or None): Values are shown divided by this (0.01 for per cent); None chooses a power of ten.
+        per_model (bool): One value per model (``models.csv``) instead of one per image.
+    """
+
+    name: str
+    stem: str
+    label: str
+    per_class: bool
+    best: str
+    scale: float | None
+    per_model: bool = False
+
+
+_ALL = (
+    Metric("brier_score", "ir_brier", "Brier score", True, "low", None),
+    Metric("entropy_mae", "ir_entropy_paper_error", "Entropy MAE [nats]", False, "low", None),
+    Metric("dice", "ir_dice", "Dice [%]", True, "high", 0.01),
+    Metric("precision", "ir_precision", "Precision [%]", True, "high", 0.01),
+    Metric("recall", "ir_recall", "Recall [%]", True, "high", 0.01),
+    Metric("absolute_volume_difference", "ir_avd", "AVD [%]", True, "low", 0.01),
+    Metric("relative_volume_difference", "ir_rvd", "RVD [%]", True, "zero", 0.01),
+    Metric("composite_score", "composite_score", "Composite score", False, "high", 1.0),
+    Metric("ece_exact_image", "ece_exact_image", "ECE exact, image [%]", False, "low", 0.01, per_model=True),
+    Metric("ece_exact_roi", "ece_exact_roi", "ECE exact, ROI [%]", False, "low", 0.01, per_model=True),
+    Metric("ece_paper_image", "ece_paper_image", "ECE paper, image [%]", False, "low", 0.01, per_model=True),
+    Metric("ece_paper_roi", "ece_paper_roi", "ECE paper, ROI [%]", False, "low", 0.01, per_model=True),
+    Metric("ece_raters_image", "ece_raters_image", "ECE raters, image [%]", False, "low", 0.01, per_model=True),
+    Metric("ece_raters_roi", "ece_raters_roi", "ECE raters, ROI [%]", False, "low", 0.01, per_model=True),
+)
+METRICS = {metric.name: metric for metric in _ALL}
+ECE_METRICS = tuple(name for name in METRICS if name.startswith("ece_"))
+ENTROPY_PREDICTION = "ir_entropy_paper_prediction"
+ENTROPY_RATERS = "ir_entropy_paper_raters"
+
+FRAMEWORKS = {"conv": "Conv", "softseg": "SoftSeg"}
+FUSIONS = {"staple": "STAPLE", "average": "Average", "random": "Random sampling", "ensemble": "Ensemble"}
+
+
+def column(metric, class_name=""):
+    """Return the column of a metric: ``ir_dice_GM``, or ``composite_score`` for metrics without classes."""
+    metric = METRICS[metric]
+    return f"{metric.stem}_{class_name}" if metric.per_class else metric.stem
+
+
+def classes_of(metric, class_names):
+    """Return the classes a metric has values for: ``class_names``, or one empty name for metrics of the whole image."""
+    return tuple(class_names) if METRICS[metric].per_class else ("",)
+
+
+def display_name(candidate):
+    """Return the paper's spelling, ``SoftSeg-STAPLE``; names of users' own candidates stay as they are."""
+    framework, _, fusion = candidate.partition("_")
+    if framework in FRAMEWORKS and fusion in FUSIONS:
+        return f"{FRAMEWORKS[framework]}-{FUSIONS[fusion]}"
+    return candidate

@@ -1,0 +1,261 @@
+"""The paper's tables from a study's results: CSV with every statistic, Markdown and LaTeX to read."""
+
+import math
+from dataclasses import dataclass
+
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.stats import OPTIMISM_NOTE
+from ivadomed_labelfusion.study.columns import ECE_METRICS, METRICS, REFERENCE, classes_of, display_name
+from ivadomed_labelfusion.study.paper_results import PAPER_MEAN_ECE, load_paper_results
+from ivadomed_labelfusion.study.summary import summarise
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """What a table shows.
+
+    Attributes:
+        title (str): Heading.
+        metrics (tuple of str): Names of `columns.METRICS`.
+        paper_table (str or None): The paper's table with the same numbers.
+        against_ensembles (bool): Only the ensembles and the SoftSeg candidates they are compared with.
+    """
+
+    title: str
+    metrics: tuple
+    paper_table: str | None = None
+    against_ensembles: bool = False
+
+
+TABLES = {
+    "table2": TableSpec("Table 2: preservation of the inter-rater variability", ("brier_score", "entropy_mae"), "2"),
+    "table3": TableSpec(
+        "Table 3: segmentation performance against STAPLE",
+        ("dice", "precision", "recall", "absolute_volume_difference", "relative_volume_difference", "composite_score"),
+        "3",
+    ),
+    "table4": TableSpec(
+        "Table 4: comparison with ensembles of one model per rater",
+        ("brier_score", "entropy_mae", "ece_exact_image", "ece_exact_roi"),
+        "4",
+        against_ensembles=True,
+    ),
+    "ece": TableSpec("Expected calibration error per model", ECE_METRICS),
+}
+LEGEND = (
+    "mean ± standard deviation over models; bold: best mean; *: p < 0.05 against Conv-STAPLE (ref), two-sided "
+    "Wilcoxon signed-rank, not adjusted (as in the paper); †: also after Holm's adjustment over the candidates."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be written.
+
+    Attributes:
+        title (str): Heading.
+        header (tuple of str): One text per column, the first for the candidates.
+        rows (tuple): One tuple of `Cell` per candidate.
+        notes (tuple of str): Printed below.
+        summary (DataFrame): Every statistic, for the CSV file.
+    """
+
+    title: str
+    header: tuple
+    rows: tuple
+    notes: tuple
+    summary: object
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of a cell, its significance marks, and whether it is bold."""
+
+    text: str
+    marks: str = ""
+    bold: bool = False
+
+
+def build_tables(results, models, class_names, *, notes=(), seed=0):
+    """Build every table that the results hold something for.
+
+    Args:
+        results (DataFrame): One row per candidate, split and image, with the composite score where it is wanted.
+        models (DataFrame): One row per candidate and split.
+        class_names (sequence of str): Classes in the configuration's order.
+        notes (sequence of str): Printed under every table, such as settings that differ from the template's.
+        seed (int): Seed of the bootstrap.
+
+    Returns:
+        dict: Name of `TABLES` to Table.
+    """
+    tables = {}
+    for name, spec in TABLES.items():
+        kept_results, kept_models = results, models
+        if spec.against_ensembles:
+            if not results["candidate"].str.endswith("_ensemble").any():
+                continue
+            kept_results, kept_models = (
+                frame[frame["candidate"].map(_stands_beside_ensembles)] for frame in (results, models)
+            )
+        summary = summarise(kept_results, kept_models, spec.metrics, class_names, seed=seed)
+        if len(summary):
+            tables[name] = _lay_out(spec, summary, class_names, notes)
+    return tables
+
+
+def _stands_beside_ensembles(candidate):
+    return candidate.endswith("_ensemble") or candidate.startswith("softseg_") or candidate == REFERENCE
+
+
+def _lay_out(spec, summary, class_names, notes):
+    columns = [
+        (name, class_name)
+        for name in spec.metrics
+        for class_name in classes_of(name, class_names)
+        if ((summary["metric"] == name) & (summary["class"] == class_name)).any()
+    ]
+    scales = {key: _shown_scale(METRICS[key[0]], _select(summary, *key)["mean"]) for key in columns}
+    candidates = list(dict.fromkeys(summary["candidate"]))
+    lines = {(row["candidate"], row["metric"], row["class"]): row for row in summary.to_dict("records")}
+    rows = []
+    for candidate in candidates:
+        name = display_name(candidate) + (" (ref)" if candidate == REFERENCE else "")
+        cells = [_value_cell(lines.get((candidate, *key)), METRICS[key[0]], scales[key]) for key in columns]
+        rows.append((Cell(name), *cells))
+    header = ("Candidate", *(_heading(*key, scales[key]) for key in columns))
+    pairs = summary.loc[summary["n_pairs"] > 0, "n_pairs"]
+    counts = " to ".join(dict.fromkeys([str(pairs.min()), str(pairs.max())]))
+    paired = () if pairs.empty else (f"Pairs per test: {counts}. {OPTIMISM_NOTE}",)
+    return Table(spec.title, header, tuple(rows), (LEGEND, *paired, *notes), summary)
+
+
+def _select(summary, metric, class_name):
+    return summary[(summary["metric"] == metric) & (summary["class"] == class_name)]
+
+
+def _shown_scale(metric, means):
+    if metric.scale is not None:
+        return metric.scale
+    largest = means.abs().max()
+    return 1.0 if not largest > 0 else 10.0 ** math.floor(math.log10(largest))
+
+
+def _heading(name, class_name, scale):
+    label = METRICS[name].label
+    if METRICS[name].scale is None and scale != 1.0:
+        label += f" (×10^{round(math.log10(scale))})"
+    return f"{label} {class_name}".strip()
+
+
+def _value_cell(line, metric, scale):
+    if line is None or not line["n"]:
+        return Cell("–")
+    digits = 2 if metric.scale in (None, 1.0) else 1
+    text = f"{line['mean'] / scale:.{digits}f}"
+    if not math.isnan(line["std"]):
+        text += f" ± {line['std'] / scale:.{digits}f}"
+    marks = ("*" if line["significant"] else "") + ("†" if line["significant_holm"] else "")
+    return Cell(text, marks, line["best"])
+
+
+def compare_with_paper(tables, dataset):
+    """Set our means beside the paper's.
+
+    Args:
+        tables (dict): From `build_tables`.
+        dataset (str): ``scgm`` or ``ms``.
+
+    Returns:
+        dict: ``<name>_vs_paper`` to Table, with the columns ours and paper for each metric. The notes give, per metric,
+        Spearman's rank correlation of the candidates' order with the paper's.
+
+    Raises:
+        InputError: If ``dataset`` is another one.
+    """
+    if dataset not in ("scgm", "ms"):
+        raise InputError(f"--compare-paper must have a study of the template scgm or ms, got {dataset}.")
+    compared = {}
+    for name, spec in TABLES.items():
+        if name in tables and spec.paper_table:
+            paper = load_paper_results(dataset, spec.paper_table)
+            shared = [row for row in tables[name].summary.to_dict("records") if _paper_key(row, spec) in paper]
+            if shared:
+                compared[f"{name}_vs_paper"] = _set_beside(spec, shared, paper)
+    if "ece" in tables:
+        compared["ece_vs_paper"] = _ece_beside_paper(tables["ece"].summary, dataset)
+    return compared
+
+
+def _paper_key(row, spec):
+    return spec.paper_table, row["candidate"], row["metric"], row["class"]
+
+
+def _set_beside(spec, shared, paper):
+    import pandas as pd
+
+    columns = list(dict.fromkeys((row["metric"], row["class"]) for row in shared))
+    ours = {(row["candidate"], row["metric"], row["class"]): row for row in shared}
+    theirs = {key[1:]: value for key, value in paper.items() if key[1:] in ours}
+    scales = {key[1:]: value.scale for key, value in theirs.items()}
+    header = ["Candidate"]
+    for key in columns:
+        header += [f"{_heading(*key, scales[key])} {whose}" for whose in ("ours", "paper")]
+    rows = []
+    for candidate in dict.fromkeys(row["candidate"] for row in shared):
+        cells = [Cell(display_name(candidate))]
+        for key in columns:
+            cells.append(_value_cell(ours.get((candidate, *key)), METRICS[key[0]], scales[key]))
+            cells.append(_paper_cell(theirs.get((candidate, *key))))
+        rows.append(tuple(cells))
+    records = [
+        {
+            **{name: ours[key][name] for name in ("candidate", "metric", "class", "mean", "std", "significant")},
+            "paper_mean": value.mean,
+            "paper_std": value.std,
+            "paper_significant": value.significant,
+        }
+        for key, value in theirs.items()
+    ]
+    notes = (LEGEND, *_order_notes(columns, records), "Paper: Lemay et al. 2022, MELBA 2022:031.")
+    return Table(f"{spec.title}, beside the paper", tuple(header), tuple(rows), notes, pd.DataFrame(records))
+
+
+def _paper_cell(value):
+    if value is None:
+        return Cell("–")
+    digits = 1 if METRICS[value.metric].scale == 0.01 else 2
+    text = f"{value.mean / value.scale:.{digits}f} ± {value.std / value.scale:.{digits}f}"
+    return Cell(text, "*" if value.significant else "")
+
+
+def _order_notes(columns, records):
+    from scipy.stats import spearmanr
+
+    for metric, class_name in columns:
+        chosen = [row for row in records if (row["metric"], row["class"]) == (metric, class_name)]
+        # with two candidates every order is perfect or reversed, which says nothing
+        if len(chosen) > 2:
+            correlation = spearmanr([row["mean"] for row in chosen], [row["paper_mean"] for row in chosen])[0]
+            label = f"{METRICS[metric].label} {class_name}".strip()
+            yield f"{label}: rank correlation with the paper over {len(chosen)} candidates {correlation:.2f}."
+
+
+def _ece_beside_paper(summary, dataset):
+    import pandas as pd
+
+    rows, records = [], []
+    metrics = list(dict.fromkeys(summary["metric"]))
+    for framework, label in (("conv", "Conv, mean of three fusions"), ("softseg", "SoftSeg, mean of three fusions")):
+        names = [f"{framework}_{fusion}" for fusion in ("staple", "average", "random")]
+        chosen = summary[summary["candidate"].isin(names)]
+        ours = {metric: chosen.loc[chosen["metric"] == metric, "mean"].mean() for metric in metrics}
+        paper = PAPER_MEAN_ECE[dataset, framework]
+        cells = [Cell("–" if math.isnan(ours[metric]) else f"{ours[metric] * 100:.1f}") for metric in metrics]
+        rows.append((Cell(label), *cells, Cell(f"{paper * 100:.1f}")))
+        records += [
+            {"framework": framework, "metric": metric, "mean": ours[metric], "paper_mean": paper} for metric in metrics
+        ]
+    header = ("Framework", *(METRICS[metric].label for metric in metrics), "paper [%]")
+    notes = ("The paper prints the ECE only as the mean over the three fusions (Section 3.3).",)
+    return Table("Expected calibration error, beside the paper", header, tuple(rows), notes, pd.DataFrame(records))

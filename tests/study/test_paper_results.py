@@ -1,0 +1,59 @@
+"""The shipped numbers against the paper's text."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from ivadomed_labelfusion.study.columns import METRICS
+from ivadomed_labelfusion.study.paper_results import load_paper_results
+
+PAPER = sorted((Path(__file__).resolve().parents[2] / ".." / "shared" / "paper").glob("*.txt"))
+SIX = ("conv_staple", "conv_average", "conv_random", "softseg_staple", "softseg_average", "softseg_random")
+
+
+def test_every_cell_of_the_tables_is_there():
+    values = load_paper_results()
+    assert len(values) == 6 * (3 + 2) + 6 * (10 + 5) + 4
+    assert {value.metric for value in values.values()} <= set(METRICS)
+    for dataset, columns in (("scgm", 13), ("ms", 7)):
+        for candidate in SIX:
+            found = [key for key in load_paper_results(dataset) if key[1] == candidate and key[0] != "4"]
+            assert len(found) == columns
+
+
+@pytest.mark.parametrize(
+    ("key", "mean", "std", "significant"),
+    [
+        # read off the paper's pages, in printed units
+        (("scgm", "2", "conv_staple", "brier_score", "GM"), 1.05e-4, 0.04e-4, False),
+        (("scgm", "2", "softseg_random", "brier_score", "WM"), 2.68e-4, 0.03e-4, True),
+        (("scgm", "2", "softseg_staple", "entropy_mae", ""), 0.98e3, 0.06e3, True),
+        (("ms", "2", "softseg_average", "entropy_mae", ""), 5.19e4, 3.20e4, False),
+        (("ms", "2", "conv_random", "brier_score", "lesion"), 8.21e-4, 3.84e-4, False),
+        (("scgm", "3", "softseg_random", "dice", "GM"), 0.848, 0.040, False),
+        (("scgm", "3", "conv_random", "absolute_volume_difference", "WM"), 0.101, 0.067, True),
+        (("scgm", "3", "softseg_staple", "relative_volume_difference", "GM"), 0.016, 0.107, True),
+        (("ms", "3", "softseg_staple", "relative_volume_difference", "lesion"), -0.166, 0.632, False),
+        (("ms", "3", "conv_average", "recall", "lesion"), 0.556, 0.130, True),
+        (("ms", "4", "conv_ensemble", "entropy_mae", ""), 1.08e4, 0.59e4, False),
+        (("ms", "4", "softseg_staple", "brier_score", "lesion"), 5.28e-4, 1.83e-4, False),
+    ],
+)
+def test_values_are_the_papers(key, mean, std, significant):
+    value = load_paper_results()[key]
+    assert value.mean == pytest.approx(mean)
+    assert value.std == pytest.approx(std)
+    assert value.significant is significant
+
+
+@pytest.mark.skipif(not PAPER, reason="the paper's text is not at hand (../shared/paper)")
+def test_every_mean_and_deviation_stands_in_the_papers_tables():
+    text = re.sub(r"[^0-9.]+", " ", PAPER[0].read_text(encoding="utf-8"))
+    tables = text.split()
+    pairs = set(itertools.pairwise(tables))
+    for key, value in load_paper_results().items():
+        digits = 2 if key[1] in "24" else 1
+        printed = f"{abs(value.mean / value.scale):.{digits}f}", f"{value.std / value.scale:.{digits}f}"
+        assert printed in pairs, key

@@ -1,0 +1,151 @@
+"""Tables: the numbers, what is bold, what is marked, and the three formats."""
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+from simulated_study import CANDIDATES, CLASSES, simulate
+
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.study.columns import column
+from ivadomed_labelfusion.study.render import escape_latex, to_latex, to_markdown, write_tables
+from ivadomed_labelfusion.study.summary import add_composite, summarise
+from ivadomed_labelfusion.study.tables import build_tables, compare_with_paper
+
+
+@pytest.fixture(scope="module")
+def tables(simulated):
+    results, models = simulated
+    return build_tables(add_composite(results, CLASSES), models, CLASSES, notes=["Reduced settings: epochs 5."])
+
+
+def test_summary_equals_pandas_and_scipy(simulated):
+    results, models = simulated
+    summary = summarise(results, models, ["dice"], CLASSES).set_index(["candidate", "class"])
+    name = column("dice", "WM")
+    wide = results.pivot(index=["split", "image_id"], columns="candidate", values=name)
+    for candidate in CANDIDATES:
+        line = summary.loc[(candidate, "WM")]
+        means = results[results["candidate"] == candidate].groupby("split")[name].mean()
+        assert line["mean"] == pytest.approx(means.mean())
+        assert line["std"] == pytest.approx(means.std())
+        if candidate != "conv_staple":
+            expected = wilcoxon(wide[candidate], wide["conv_staple"])
+            assert line["p_value"] == pytest.approx(expected.pvalue, rel=1e-6)
+            assert line["n_pairs"] == len(wide)
+            assert line["significant"] == (expected.pvalue < 0.05)
+
+
+def test_best_is_the_highest_the_lowest_or_the_one_nearest_zero(simulated):
+    results, models = simulated
+    shifted = results.copy()
+    name = column("relative_volume_difference", "GM")
+    shifted.loc[shifted["candidate"] == "softseg_random", name] -= 0.045
+    metrics = ["dice", "brier_score", "relative_volume_difference"]
+    summary = summarise(shifted, models, metrics, CLASSES)
+    best = summary[summary["best"] & (summary["class"] == "GM")].set_index("metric")["candidate"]
+    assert best["dice"] == "softseg_staple"
+    assert best["brier_score"] == "softseg_random"
+    assert best["relative_volume_difference"] == "softseg_random"
+
+
+def test_ece_is_paired_by_split(simulated):
+    results, models = simulated
+    summary = summarise(results, models, ["ece_exact_image"], CLASSES)
+    assert set(summary.loc[summary["candidate"] != "conv_staple", "n_pairs"]) == {8}
+
+
+def test_composite_needs_its_four_metrics(simulated):
+    results, _ = simulated
+    assert add_composite(results, CLASSES)["composite_score"].mean() == pytest.approx(0, abs=1e-9)
+    assert "composite_score" not in add_composite(results.drop(columns=column("recall", "GM")), CLASSES)
+
+
+def test_markdown_marks_and_bolds_as_in_the_paper(tables):
+    text = to_markdown(tables["table2"])
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
+    assert "**" in lines["SoftSeg-Random sampling"]
+    assert r"\*†" in lines["SoftSeg-Random sampling"]
+    assert "*" not in lines["Conv-STAPLE (ref)"]
+    assert "Brier score (×10^-4) GM" in text
+    assert "optimistic" in text
+    assert "Reduced settings: epochs 5." in text
+    # a table that renders: as many cells in every row
+    assert len({line.count(" | ") for line in text.splitlines() if line.startswith("|")}) == 1
+
+
+def test_tables_show_what_was_measured(simulated):
+    results, models = simulated
+    only_brier = results[["candidate", "split", "subject", "image_id", *[column("brier_score", c) for c in CLASSES]]]
+    tables = build_tables(only_brier, models[["candidate", "split"]], CLASSES)
+    assert list(tables) == ["table2"]
+    assert tables["table2"].header == ("Candidate", "Brier score (×10^-4) GM", "Brier score (×10^-4) WM")
+
+
+def test_table_4_is_made_only_with_an_ensemble(tables):
+    assert "table4" not in tables
+    results, models = simulate({**CANDIDATES, "conv_ensemble": (0.85, 2.4e-4, 0.9, 0.05)})
+    with_ensemble = build_tables(results, models, CLASSES)["table4"]
+    names = [row[0].text for row in with_ensemble.rows]
+    assert names == [
+        "Conv-STAPLE (ref)",
+        "SoftSeg-STAPLE",
+        "SoftSeg-Average",
+        "SoftSeg-Random sampling",
+        "Conv-Ensemble",
+    ]
+
+
+def test_a_missing_value_is_a_dash_and_users_candidates_keep_their_name(simulated):
+    results, models = simulated
+    results = results.copy()
+    results["candidate"] = results["candidate"].replace("softseg_average", "softseg_majority")
+    results.loc[results["candidate"] == "softseg_majority", column("dice", "GM")] = np.nan
+    table = build_tables(results, models, CLASSES)["table3"]
+    row = next(row for row in table.rows if row[0].text == "softseg_majority")
+    assert row[1].text == "–"
+
+
+def test_latex_is_balanced_and_escaped(tables):
+    text = to_latex(tables["table3"])
+    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
+    assert {line.count("&") for line in body.splitlines() if line.endswith(r"\\")} == {len(tables["table3"].header) - 1}
+    assert r"Dice [\%] GM" in text
+    assert r"\textbf{" in text
+    assert r"$^{\ast\dagger}$" in text
+    assert text.count("{") == text.count("}")
+    assert text.count("$") % 2 == 0
+    assert re.search(r"[†±×–]", text) is None
+    assert escape_latex("a_b & 5% ×10^-4") == r"a\_b \& 5\% $\times 10^{-4}$"
+
+
+def test_files_hold_every_statistic_and_are_not_overwritten_silently(tables, tmp_path):
+    paths = write_tables(tables, tmp_path)
+    assert {path.name for path in paths} == {f"{t}.{s}" for t in tables for s in ("csv", "md", "tex")}
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "table2.csv").read_text())))
+    assert {"mean", "std", "ci_low", "p_value", "p_holm", "effect_size", "n_pairs", "difference"} <= set(rows[0])
+    with pytest.raises(InputError, match="--overwrite"):
+        write_tables(tables, tmp_path)
+    write_tables(tables, tmp_path, overwrite=True)
+
+
+def test_beside_the_paper(tables):
+    beside = compare_with_paper(tables, "scgm")
+    assert list(beside) == ["table2_vs_paper", "table3_vs_paper", "ece_vs_paper"]
+    row = next(row for row in beside["table2_vs_paper"].rows if row[0].text == "SoftSeg-STAPLE")
+    assert row[2].text == "0.96 ± 0.06"
+    assert row[2].marks == "*"
+    assert any("rank correlation with the paper over 6 candidates" in note for note in beside["table2_vs_paper"].notes)
+    assert "16.2" in to_markdown(beside["ece_vs_paper"])
+    with pytest.raises(InputError, match="template scgm or ms"):
+        compare_with_paper(tables, "my_config.json")
+
+
+def test_beside_the_paper_with_few_candidates_only(simulated):
+    results, models = (frame[frame["candidate"].isin(["conv_staple", "softseg_staple"])] for frame in simulated)
+    beside = compare_with_paper(build_tables(results, models, CLASSES), "scgm")
+    assert len(beside["table2_vs_paper"].rows) == 2
+    assert not any("rank correlation" in note for note in beside["table2_vs_paper"].notes)
