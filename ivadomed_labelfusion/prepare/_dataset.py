@@ -1,0 +1,240 @@
+"""Running a plan: staging, subjects one by one or in parallel, the files of the dataset as a whole, fusion, summary."""
+
+import contextlib
+import fnmatch
+import shutil
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from ivadomed_labelfusion import __version__
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import read_json, write_json, write_text
+from ivadomed_labelfusion.prepare import _coverage, _report
+from ivadomed_labelfusion.prepare._convert import SubjectOptions, convert_subject
+from ivadomed_labelfusion.prepare._source import open_source
+
+BIDS_VERSION = "1.10.0"
+GENERATOR = {"Name": "ivadomed_labelfusion", "Version": __version__}
+
+
+def run(
+    raw,
+    out,
+    make_plan,
+    accept,
+    *,
+    subjects=None,
+    fuse=(),
+    roi=None,
+    jobs=1,
+    dry_run=False,
+    overwrite=False,
+    symlink=False,
+    repair_affine=False,
+    strict=False,
+    progress=False,
+):
+    """Open ``raw``, plan with ``make_plan(files)``, and write the dataset; see ``prepare_scgm`` for the arguments.
+
+    Args:
+        raw (str or Path): The download.
+        out (str or Path): The dataset to write.
+        make_plan (callable): Takes the list of SourceFile, returns a DatasetPlan.
+        accept (callable): Tells from the parts of a place whether the converter can use a file.
+        subjects, fuse, roi, jobs, dry_run, overwrite, symlink, repair_affine, strict, progress: See ``prepare_scgm``.
+
+    Returns:
+        Report: What was planned, written and found.
+    """
+    from rich.console import Console
+
+    out = Path(out)
+    if jobs < 1:
+        raise InputError(f"jobs must be at least 1, got {jobs}.")
+    _check_out(raw, out, overwrite=overwrite or dry_run)
+    console = Console(stderr=True)
+    announce = (lambda text: console.print(text, markup=False, soft_wrap=True)) if progress else (lambda text: None)
+    scratch = _existing_parent(out)
+    with open_source(raw, scratch=scratch, announce=announce, accept=accept) as files:
+        plan = make_plan(files)
+        _select(plan, subjects)
+        if symlink and any(image.file.packed for subject in plan.subjects for image in subject.images):
+            raise InputError("--symlink needs an unpacked folder, got a zip. Unpack it, or copy (the default).")
+        if not plan.subjects:
+            found = "\n".join(str(problem) for problem in plan.problems)
+            raise InputError(
+                f"{raw} holds no usable subject of {plan.title}. docs/datasets.md shows the layouts.\n{found}".rstrip()
+            )
+        if progress or dry_run:
+            _report.print_plan(plan, Console() if dry_run else console)
+        _stop_on(plan.problems, strict=strict, done="Nothing was written.")
+        if dry_run:
+            return _report.Report(None, plan, [], plan.problems, [])
+        crop = _coverage.template_crop(plan.template) if plan.template else None
+        options = SubjectOptions(symlink, repair_affine, roi, crop, plan.template)
+        with _staging(out, overwrite=overwrite) as staging:
+            reports = list(_convert_all(plan, staging, options, jobs, progress, console))
+            problems = [*plan.problems, *(problem for report in reports for problem in report.problems)]
+            _stop_on(problems, strict=strict, done="Nothing was written.")
+            _write_dataset_files(plan, staging, problems)
+            if fuse:
+                _fuse(plan, staging, fuse, jobs)
+    return _report.Report(out, plan, reports, problems, list(fuse))
+
+
+def _existing_parent(out):
+    """Return the folder that will hold ``out``, creating it."""
+    parent = out.resolve().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    return parent
+
+
+def _check_out(raw, out, *, overwrite):
+    raw_path, out_path = Path(raw).resolve(), out.resolve()
+    if out_path == raw_path or raw_path in out_path.parents or out_path in raw_path.parents:
+        raise InputError(f"OUT must lie outside of RAW, which is never changed, got RAW {raw} and OUT {out}.")
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise InputError(f"{out} exists already. Add --overwrite to replace it, or choose another folder.")
+    marks = {}
+    with contextlib.suppress(InputError):
+        marks = read_json(out / "dataset_description.json")
+    generators = [entry.get("Name") for entry in marks.get("GeneratedBy", [])] if isinstance(marks, dict) else []
+    if GENERATOR["Name"] not in generators:
+        raise InputError(f"{out} was not written by {GENERATOR['Name']} and is not replaced. Choose another folder.")
+
+
+@contextlib.contextmanager
+def _staging(out, *, overwrite):
+    """Yield a folder beside ``out`` that takes its name when the block succeeds; a failure leaves ``out`` as it was."""
+    partial = out.parent / f".partial-{out.name}"
+    old = out.parent / f".replaced-{out.name}"
+    # leftovers of a run that was killed
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if out.exists():
+            if any(out.iterdir()) and not overwrite:
+                raise InputError(f"{out} has appeared meanwhile and is not replaced.")
+            shutil.rmtree(old, ignore_errors=True)
+            out.rename(old)
+        partial.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _select(plan, subjects):
+    """Keep the subjects that match a name or pattern, with or without ``sub-``, or their source's name."""
+    if subjects is None:
+        return
+    patterns = [str(pattern).removeprefix("sub-") for pattern in subjects]
+    unused = set(patterns)
+    chosen = []
+    for subject in plan.subjects:
+        names = (subject.name.removeprefix("sub-"), subject.source_id)
+        hits = [pattern for pattern in patterns if any(fnmatch.fnmatchcase(name, pattern) for name in names)]
+        unused -= set(hits)
+        if hits:
+            chosen.append(subject)
+    if unused:
+        names = ", ".join(subject.name for subject in plan.subjects)
+        raise InputError(
+            f"--subjects must name subjects of the download, got {', '.join(sorted(unused))}. There are: {names}."
+        )
+    kept = {subject.name for subject in chosen}
+    plan.subjects = chosen
+    plan.problems = [problem for problem in plan.problems if not problem.subject or problem.subject in kept]
+
+
+def _stop_on(problems, *, strict, done):
+    """Raise InputError that lists all errors (and warnings if ``strict``)."""
+    errors = [problem for problem in problems if problem.level == "error"]
+    warnings = [problem for problem in problems if problem.level == "warning"]
+    if errors:
+        rest = f"\nand {len(warnings)} warnings:\n" + _report.problems_text(warnings, "warning") if warnings else ""
+        raise InputError(
+            f"{len(errors)} errors in the download. {done}\n{_report.problems_text(errors, 'error')}{rest}"
+        )
+    if strict and warnings:
+        raise InputError(
+            f"{len(warnings)} warnings, which --strict turns into errors. {done}\n"
+            + _report.problems_text(warnings, "warning")
+        )
+
+
+def _convert_all(plan, staging, options, jobs, progress, console):
+    """Yield the reports of all subjects in the order of the plan."""
+    arguments = [(subject, staging, plan.classes, options) for subject in plan.subjects]
+    if jobs == 1:
+        tasks = (convert_subject(*args, exclusive=plan.exclusive) for args in arguments)
+        yield from _track(tasks, len(arguments), progress, console)
+        return
+    with ProcessPoolExecutor(max_workers=min(jobs, len(arguments))) as pool:
+        futures = [pool.submit(convert_subject, *args, exclusive=plan.exclusive) for args in arguments]
+        try:
+            for _ in _track(as_completed(futures), len(futures), progress, console):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        yield from (future.result() for future in futures)
+
+
+def _track(items, total, progress, console):
+    from rich.progress import track
+
+    return track(items, total=total, description="Subjects", console=console, disable=not progress)
+
+
+def _write_dataset_files(plan, staging, problems):
+    """Write description, participants, README, licence and the description of the derivatives."""
+    write_json(
+        staging / "dataset_description.json",
+        {
+            "Name": plan.title,
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "raw",
+            **plan.description,
+            "GeneratedBy": [GENERATOR],
+        },
+    )
+    columns = list(plan.columns)
+    rows = [["participant_id", *columns]]
+    for subject in plan.subjects:
+        values = {**subject.participant, "source_id": subject.source_id}
+        rows.append([subject.name, *(str(values.get(column, "n/a")) for column in columns)])
+    write_text(staging / "participants.tsv", "".join("\t".join(row) + "\n" for row in rows))
+    write_json(staging / "participants.json", {name: {"Description": text} for name, text in plan.columns.items()})
+    notes = [str(problem) for problem in problems]
+    found = (
+        "\n\nNotes of the conversion\n-----------------------\n" + "\n".join(f"- {note}" for note in notes)
+        if notes
+        else ""
+    )
+    write_text(staging / "README", plan.readme.strip() + found + "\n")
+    if plan.license_file is not None:
+        text = plan.license_file.path.read_bytes().decode("utf-8", errors="replace")
+        write_text(staging / "LICENSE", text)
+    write_json(
+        staging / "derivatives" / "labels" / "dataset_description.json",
+        {
+            "Name": f"{plan.title}: labels of the raters",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "GeneratedBy": [GENERATOR],
+        },
+    )
+
+
+def target_suffix(classes, raters):
+    """Return ``target_suffix`` as ivadomed's ``loader_parameters`` take it: one list of raters per class."""
+    return [[f"_desc-{rater}_label-{name}_seg" for rater in raters] for name in classes]
+
+
+def _fuse(plan, staging, methods, jobs):
+    from ivadomed_labelfusion.derivatives import write_fused
+
+    write_fused(staging, target_suffix(plan.classes, plan.raters), list(methods))

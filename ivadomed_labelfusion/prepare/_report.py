@@ -1,0 +1,130 @@
+"""Plan and summary as tables on the terminal."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ivadomed_labelfusion.prepare._plan import Problem
+
+
+@dataclass
+class Report:
+    """Outcome of a conversion.
+
+    Attributes:
+        out (Path or None): The dataset written; None after a dry run.
+        plan (DatasetPlan): What was planned.
+        subjects (list of SubjectReport): Empty after a dry run.
+        problems (list of Problem): Of the plan and of all subjects.
+        fused (list of str): Fusion methods whose results were written too.
+    """
+
+    out: object
+    plan: object
+    subjects: list
+    problems: list
+    fused: list
+
+    @property
+    def warnings(self):
+        """Texts of the warnings."""
+        return [str(problem) for problem in self.problems if problem.level == "warning"]
+
+
+def problems_text(problems, level):
+    """Return the problems of one level as lines."""
+    return "\n".join(f"  - {problem}" for problem in problems if problem.level == level)
+
+
+def dataset_problem(level, text):
+    """Return a Problem of the dataset as a whole."""
+    return Problem(level, "", text)
+
+
+def print_plan(plan, console):
+    """Print what would be written as a table."""
+    from rich.table import Table
+
+    table = Table(title=f"{plan.title}: plan", title_justify="left")
+    for heading in ("subject", "source", "institution", "images", "raters", "other masks"):
+        table.add_column(heading)
+    for subject in plan.subjects:
+        others = [mask.rater for mask in subject.masks if not mask.rater.startswith("rater")]
+        table.add_row(
+            subject.name,
+            subject.source_id,
+            str(subject.participant.get("institution_id", "")),
+            ", ".join(image.contrast + (" (registered)" if image.register else "") for image in subject.images),
+            _numbers(subject.raters),
+            ", ".join([*dict.fromkeys(others), *(["brain"] if subject.brain else [])]) or "-",
+        )
+    console.print(table)
+
+
+def _numbers(raters):
+    return " ".join(rater.removeprefix("rater") for rater in raters) or "none"
+
+
+def print_summary(report, console):
+    """Print subjects, raters, volumes per class and rater, pairwise Dice, crop coverage and all problems."""
+    from rich.table import Table
+
+    if report.subjects:
+        for name in report.plan.classes:
+            console.print(_class_table(report, name, Table))
+        table = Table(title="Pairwise Dice of the raters, mean over subjects", title_justify="left")
+        for heading in ("class", "lowest pair", "mean of pairs", "highest pair"):
+            table.add_column(heading)
+        for name in report.plan.classes:
+            table.add_row(name, *_dice_row([subject.dice.get(name, {}) for subject in report.subjects]))
+        console.print(table)
+    print_problems(report.problems, console)
+    if report.out is not None:
+        raters = sorted({rater for subject in report.subjects for rater in subject.raters}, key=lambda r: (len(r), r))
+        console.print(
+            f"Wrote {len(report.subjects)} subjects with {len(raters)} raters to {report.out}"
+            + (f", fused by {', '.join(report.fused)}" if report.fused else "")
+            + f"; {len(report.warnings)} warnings.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def print_problems(problems, console):
+    """Print errors, warnings and notes, the most serious last."""
+    for level, style in (("note", "cyan"), ("warning", "yellow"), ("error", "red")):
+        chosen = [problem for problem in problems if problem.level == level]
+        for problem in chosen:
+            console.print(f"{level}: {problem}", style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _class_table(report, name, table_class):
+    raters = sorted({r for s in report.subjects for r in s.volumes_mm3.get(name, {})}, key=lambda r: (len(r), r))
+    table = table_class(title=f"{name}: volume in ml per rater", title_justify="left")
+    for heading in ("subject", "axes", "voxel mm", *(rater.replace("rater", "r") for rater in raters), "mean Dice"):
+        table.add_column(heading)
+    table.add_column("kept by crop")
+    for subject in report.subjects:
+        volumes = subject.volumes_mm3.get(name, {})
+        pairs = list(subject.dice.get(name, {}).values())
+        table.add_row(
+            subject.name,
+            subject.axes,
+            "x".join(f"{size:.3g}" for size in subject.voxel_mm),
+            *(f"{volumes[rater] / 1000:.3g}" if rater in volumes else "missing" for rater in raters),
+            f"{np.mean(pairs):.3f}" if pairs else "-",
+            "-" if subject.kept is None else f"{100 * subject.kept:.1f} %",
+        )
+    return table
+
+
+def _dice_row(tables):
+    pairs = sorted({pair for table in tables for pair in table})
+    if not pairs:
+        return "-", "-", "-"
+    means = {pair: float(np.mean([table[pair] for table in tables if pair in table])) for pair in pairs}
+
+    def show(pair):
+        return f"{pair[0]} and {pair[1]}: {means[pair]:.3f}"
+
+    return show(min(means, key=means.get)), f"{np.mean(list(means.values())):.3f}", show(max(means, key=means.get))

@@ -1,0 +1,210 @@
+"""Any other dataset: loose files found by patterns such as ``data/{subject}/flair.nii.gz``."""
+
+import functools
+import re
+from pathlib import Path
+
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.prepare import _dataset
+from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
+from ivadomed_labelfusion.prepare._source import Files
+
+FIELDS = ("subject", "rater", "class", "contrast", "institution")
+_PLACEHOLDER = re.compile(r"\{(\w*)\}|\*\*/?|\*|\?|[^{*?]+|\{")
+
+README = """
+{title}
+{line}
+Converted from loose files by ivadomed_labelfusion: images are unchanged, each rater's mask is below derivatives/labels.
+
+Images: {image}
+Masks: {mask}
+
+Add source, licence and citation of the data here.
+"""
+
+
+def prepare_generic(image, mask, out, *, classes, contrast="T1w", title=None, **options):
+    """Convert loose files to a BIDS dataset for ivadomed.
+
+    Args:
+        image (str): Pattern of the images, with ``{subject}`` and optionally ``{contrast}`` and ``{institution}``;
+            ``*`` and placeholders stand for anything but a slash, ``**`` for folders of any depth.
+        mask (str): Pattern of the masks, with ``{subject}``, ``{rater}`` and optionally ``{class}``.
+        out (str or Path): The dataset to write; appears only when it is complete.
+        classes (dict or None): Class name -> value in the mask, or -> None for one binary mask. Must be None if
+            ``mask`` holds ``{class}``: each file is then the binary mask of one class.
+        contrast (str): BIDS contrast of the images if ``image`` has no ``{contrast}``. With several contrasts the
+            labels go with this one.
+        title (str or None): Name of the dataset; None takes the name of ``out``.
+        **options: As for ``prepare_scgm``; ``roi`` may be ``raters`` or a path.
+
+    Returns:
+        Report: Plan, volumes in mm^3, pairwise Dice and problems.
+
+    Raises:
+        InputError: If a pattern lacks a placeholder, matches nothing, or the files cannot be used.
+    """
+    image_pattern = _compile(image, needed=("subject",), allowed=("subject", "contrast", "institution"), what="--image")
+    mask_pattern = _compile(mask, needed=("subject", "rater"), allowed=("subject", "rater", "class"), what="--mask")
+    if "class" in mask_pattern.groupindex and classes:
+        raise InputError(f"classes must not be given when --mask holds {{class}}, got {', '.join(classes)}.")
+    if "class" not in mask_pattern.groupindex and not classes:
+        raise InputError("--mask holds no {class}: name the class with --class, for example --class lesion.")
+    _check_bids_contrast(contrast)
+    root = _common_root(image, mask)
+    make_plan = functools.partial(
+        _plan,
+        image=(image, image_pattern), mask=(mask, mask_pattern), classes=classes, contrast=contrast,
+        title=title or Path(out).name, root=root,
+    )  # fmt: skip
+
+    def accept(parts):
+        path = _path(root, parts)
+        return bool(image_pattern.fullmatch(path) or mask_pattern.fullmatch(path))
+
+    return _dataset.run(root, out, make_plan, accept, **options)
+
+
+def _path(root, parts):
+    return Path(root, *parts[1:]).as_posix()
+
+
+def _common_root(*patterns):
+    """Return the deepest folder above the first placeholder or wildcard of all patterns."""
+    fixed = []
+    for pattern in patterns:
+        parts = Path(pattern).expanduser().absolute().parts
+        stop = next((index for index, part in enumerate(parts) if re.search(r"[{*?]", part)), len(parts) - 1)
+        fixed.append(parts[:stop])
+    shared = [step[0] for step in zip(*fixed, strict=False) if len(set(step)) == 1]
+    return Path(*shared)
+
+
+def _compile(pattern, *, needed, allowed, what):
+    """Return the regular expression of a pattern with placeholders, matched against absolute paths."""
+    names = re.findall(r"\{(\w*)\}", pattern)
+    for name in names:
+        if name not in allowed:
+            raise InputError(f"{what} may hold {', '.join(f'{{{field}}}' for field in allowed)}, got {{{name}}}.")
+    for name in needed:
+        if name not in names:
+            raise InputError(f"{what} must hold {{{name}}}, got {pattern!r}.")
+    expression, seen = "", set()
+    for match in _PLACEHOLDER.finditer(Path(pattern).expanduser().absolute().as_posix()):
+        token, name = match[0], match[1]
+        if name:
+            expression += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)"
+            seen.add(name)
+        elif token.startswith("**"):
+            expression += "(?:.*/)?" if token.endswith("/") else ".*"
+        elif token == "*":
+            expression += "[^/]*"
+        elif token == "?":
+            expression += "[^/]"
+        else:
+            expression += re.escape(token)
+    return re.compile(expression)
+
+
+def _check_bids_contrast(contrast):
+    if not re.fullmatch(r"(?:[a-z]+-[A-Za-z0-9]+_)*[A-Za-z0-9]+", contrast):
+        raise InputError(f"The contrast must be a BIDS suffix such as T1w, T2w or FLAIR, got {contrast!r}.")
+
+
+def _label(text, what):
+    """Return ``text`` as a BIDS label: letters and digits only."""
+    label = re.sub(r"[^A-Za-z0-9]", "", text)
+    if not label:
+        raise InputError(f"The {what} must hold letters or digits, got {text!r}.")
+    return label
+
+
+def _rater(text):
+    """Return the rater's label; plain numbers become ``rater1``, as the other datasets name them."""
+    label = _label(text, "rater")
+    return f"rater{int(label)}" if label.isdigit() else label if label.startswith("rater") else f"rater{label}"
+
+
+def _plan(files, *, image, mask, classes, contrast, title, root):
+    images, masks, sources, institutions = {}, {}, {}, {}
+    problems = []
+    for file in files:
+        path = _path(root, file.parts)
+        for pattern, table in ((image[1], images), (mask[1], masks)):
+            match = pattern.fullmatch(path)
+            if not match:
+                continue
+            fields = match.groupdict()
+            name = f"sub-{_label(fields['subject'], 'subject')}"
+            if sources.setdefault(name, fields["subject"]) != fields["subject"]:
+                raise InputError(
+                    f"Two subjects become {name}: {sources[name]!r} and {fields['subject']!r}. BIDS names hold letters "
+                    "and digits only; rename one."
+                )
+            if table is images:
+                key = fields.get("contrast") or contrast
+                _check_bids_contrast(key)
+                institutions.setdefault(name, fields.get("institution"))
+            else:
+                key = (_rater(fields["rater"]), _label(fields["class"], "class") if "class" in fields else None)
+            table.setdefault(name, Files()).add(key, file)
+    for table, (text, _), what in ((images, image, "--image"), (masks, mask, "--mask")):
+        if not table:
+            raise InputError(
+                f"{what} must match files, got no match for {text!r}. Quote it, so that the shell leaves it."
+            )
+    names = tuple(classes) if classes else tuple(sorted({key[1] for table in masks.values() for key in table.found}))
+    raters = tuple(
+        sorted({key[0] for table in masks.values() for key in table.found}, key=lambda rater: (len(rater), rater))
+    )
+    subjects = []
+    for name in sorted(sources):
+        for table in (images.get(name), masks.get(name)):
+            problems += [Problem(level, name, text) for level, text in (table.problems if table else [])]
+        subject = _plan_subject(name, sources[name], images, masks, classes, contrast, names, raters, problems)
+        if subject:
+            with_institution = {"institution_id": institutions[name]} if institutions.get(name) else {}
+            subjects.append(
+                SubjectPlan(subject.name, subject.source_id, with_institution, subject.images, subject.masks)
+            )
+    columns = {"source_id": "Name of the subject in the files"}
+    if any(institutions.values()):
+        columns = {"institution_id": "Centre that acquired the image", **columns}
+    return DatasetPlan(
+        title=title,
+        description={"License": "See README"},
+        readme=README.format(title=title, line="=" * len(title), image=image[0], mask=mask[0]),
+        columns=columns,
+        classes=names,
+        raters=raters,
+        exclusive=len(names) > 1,
+        template=None,
+        subjects=subjects,
+        problems=problems,
+    )
+
+
+def _plan_subject(name, source_id, images, masks, classes, contrast, names, raters, problems):
+    """Return the SubjectPlan, or None if the subject has no image or no mask."""
+    if name not in images or contrast not in images[name].found:
+        have = ", ".join(images[name].found) if name in images else "no image at all"
+        problems.append(Problem("warning", name, f"{source_id} has no {contrast} image ({have}) and is left out."))
+        return None
+    if name not in masks:
+        problems.append(Problem("warning", name, f"{source_id} has no mask and is left out."))
+        return None
+    found = images[name].found
+    ordered = [contrast, *sorted(set(found) - {contrast})]
+    mask_plans = []
+    for rater in raters:
+        keys = [(rater, None)] if classes else [(rater, class_name) for class_name in names]
+        lacking = [key[1] or "mask" for key in keys if key not in masks[name].found]
+        if lacking:
+            problems.append(Problem("warning", name, f"{source_id} lacks {', '.join(lacking)} of {rater}."))
+        mask_plans += [
+            MaskPlan(rater, masks[name].found[key], dict(classes) if classes else {key[1]: None})
+            for key in keys
+            if key in masks[name].found
+        ]
+    return SubjectPlan(name, source_id, {}, tuple(ImagePlan(key, found[key]) for key in ordered), tuple(mask_plans))
