@@ -20,7 +20,7 @@ def draw_rater(n_raters, *, policy="uniform", seed, case, epoch, weights=None):
         policy (str): ``uniform``: every rater with equal probability, independently in every epoch. ``balanced``: every
             rater once in random order before any repeats, per case. ``weighted``: with probabilities ``weights``.
         seed (int): Seed, >= 0.
-        case (int): What shares a draw: the index of a slice (patch, subvolume) or of a volume, >= 0.
+        case (int or tuple of int): What shares a draw, such as the index of a slice or of a volume, >= 0.
         epoch (int): Number of the epoch, >= 0.
         weights (array_like of float): ``(n_raters,)``, >= 0, not all 0; needed by ``weighted`` only.
 
@@ -34,10 +34,11 @@ def draw_rater(n_raters, *, policy="uniform", seed, case, epoch, weights=None):
         raise InputError("Sampling needs at least one rater, got none.")
     if policy not in POLICIES:
         raise InputError(f"SampleRater policy must be one of {', '.join(POLICIES)}, got {policy!r}.")
+    case = case if isinstance(case, tuple) else (case,)
     if policy == "balanced":
         cycle, position = divmod(epoch, n_raters)
-        return int(_generator(seed, case, cycle).permutation(n_raters)[position])
-    generator = _generator(seed, case, epoch)
+        return int(_generator(seed, *case, cycle).permutation(n_raters)[position])
+    generator = _generator(seed, *case, epoch)
     if policy == "uniform":
         return int(generator.integers(n_raters))
     return int(generator.choice(n_raters, p=normalised_weights(weights, n_raters)))

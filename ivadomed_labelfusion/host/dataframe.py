@@ -1,0 +1,170 @@
+"""ivadomed's table of BIDS files, with exact suffixes and channels told apart by their entities."""
+
+from pathlib import Path
+
+from ivadomed.loader.bids_dataframe import BidsDataframe
+from loguru import logger
+
+from ivadomed_labelfusion.bids import nested_target_suffix, stem
+from ivadomed_labelfusion.config.check import is_nested
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.host.labels import RaterMasks, complete_raters
+
+
+def acquisition_key(filename):
+    """Return what the channels of one acquisition share: ``sub-01`` or ``sub-01_ses-02``."""
+    return "_".join(part for part in stem(filename).split("_") if part.startswith(("sub-", "ses-")))
+
+
+def contrast_name(filename):
+    """Return the rest of the stem: ``FLAIR``, ``ce-gadolinium_T1w``, ``acq-ax_T2w``."""
+    return "_".join(part for part in stem(filename).split("_") if not part.startswith(("sub-", "ses-")))
+
+
+def channel_files(filenames, contrasts):
+    """Tell which file of one acquisition belongs to which contrast of the configuration.
+
+    A contrast is a BIDS suffix (``T1w``), or entities and suffix (``ce-gadolinium_T1w``). The exact name wins; a bare
+    suffix else takes the one remaining file with that suffix.
+
+    Args:
+        filenames (list of str): Image files of one subject and session.
+        contrasts (list of str): ``contrast_lst`` of the configuration.
+
+    Returns:
+        dict: contrast -> file name; contrasts without a file are absent.
+
+    Raises:
+        InputError: If two files fit one contrast equally well.
+    """
+    by_name = {contrast_name(filename): filename for filename in filenames}
+    chosen = {contrast: by_name[contrast] for contrast in contrasts if contrast in by_name}
+    for contrast in contrasts:
+        if contrast in chosen:
+            continue
+        left = [
+            filename
+            for name, filename in by_name.items()
+            if name.split("_")[-1] == contrast and filename not in chosen.values()
+        ]
+        if len(left) > 1:
+            raise InputError(
+                f"The contrast {contrast!r} fits {' and '.join(sorted(left))}. Name one in contrast_params with its "
+                f"entities, for example {contrast_name(sorted(left)[0])!r}."
+            )
+        if left:
+            chosen[contrast] = left[0]
+    return chosen
+
+
+class RaterBidsDataframe(BidsDataframe):
+    """``BidsDataframe`` for several raters per class and for contrasts named with their entities.
+
+    Beyond ivadomed's own: suffixes match exactly at the end of the file name; in a multichannel configuration the masks
+    of one contrast stand for the whole acquisition; ``T1w`` and ``ce-gadolinium_T1w`` are different contrasts. Without
+    either need it behaves as ivadomed's.
+
+    Attributes:
+        path_output (str): Output folder of the run.
+        nested (list of list of str or None): The raters' suffixes per class, None for a plain ``target_suffix``.
+        reference_method (str): Fusion method of the reference for testing and threshold analysis.
+    """
+
+    reference_method = "staple"
+
+    def __init__(self, loader_params, path_output, derivatives, split_method=None):
+        suffix = loader_params["target_suffix"]
+        self.path_output = path_output
+        self.nested = nested_target_suffix(suffix) if is_nested(suffix) else None
+        self.multichannel = bool(loader_params.get("multichannel"))
+        self.allow_missing = bool(loader_params.get("allow_missing_raters"))
+        super().__init__(loader_params, path_output, derivatives, split_method)
+
+    def create_bids_dataframe(self):
+        """Fill ``df``, as ivadomed does, then keep exactly the contrasts of the configuration."""
+        wanted = self.contrast_lst
+        # ivadomed selects by suffix; the entities are told apart afterwards
+        self.contrast_lst = sorted({contrast.split("_")[-1] for contrast in wanted})
+        super().create_bids_dataframe()
+        self.contrast_lst = wanted
+        if self._has_own_rules():
+            kept = self._contrast_files()
+            image = ~self.df["path"].str.contains("derivatives")
+            self.df = self.df[~image | self.df["filename"].isin(kept)].reset_index(drop=True)
+
+    def _has_own_rules(self):
+        return self.nested is not None or any("_" in contrast for contrast in self.contrast_lst)
+
+    def _contrast_files(self):
+        groups = {}
+        for filename in self.get_subject_fnames():
+            groups.setdefault(acquisition_key(filename), []).append(filename)
+        return {
+            filename
+            for filenames in groups.values()
+            for filename in channel_files(filenames, self.contrast_lst).values()
+        }
+
+    def get_subjects_with_derivatives(self):
+        """Return the image files that have masks (their own, or of another channel), and those masks."""
+        if not self._has_own_rules():
+            return super().get_subjects_with_derivatives()
+        images, labels = self.get_subject_fnames(), self.get_deriv_fnames()
+        suffixes = tuple(self.target_suffix)
+        own = {image: [name for name in labels if self._belongs(name, stem(image), suffixes)] for image in images}
+        labelled = {acquisition_key(image) for image, names in own.items() if names}
+        has_labels, kept = [], []
+        for image, names in own.items():
+            if names or (self.multichannel and acquisition_key(image) in labelled):
+                has_labels.append(image)
+                kept.extend(names)
+            else:
+                logger.warning(f"Missing derivatives for {image}. Skipping file.")
+        return has_labels, kept
+
+    @staticmethod
+    def _belongs(label, image_stem, suffixes):
+        name = stem(label)
+        return name.startswith(image_stem) and name[len(image_stem) :] in suffixes
+
+    def label_path(self, image_stem, suffix):
+        """Return the path of the label ``<image_stem><suffix>``, or None.
+
+        Raises:
+            InputError: If two label folders hold a file of that name.
+        """
+        rows = self.df[
+            self.df["path"].str.contains("derivatives") & self.df["filename"].map(stem).eq(image_stem + suffix)
+        ]
+        paths = rows["path"].to_list()
+        if len(paths) > 1:
+            raise InputError(f"Two files are both the label {image_stem}{suffix}: {' and '.join(paths)}. Keep one.")
+        return paths[0] if paths else None
+
+    def rater_masks(self, images):
+        """Return the masks of one acquisition.
+
+        Args:
+            images (list of str): Its image files, channels in order. The first that has any mask owns the label.
+
+        Returns:
+            RaterMasks or None: None if no channel has a mask.
+
+        Raises:
+            InputError: If a rater's mask is missing and that is not allowed.
+        """
+        paths = dict(zip(self.df["filename"], self.df["path"], strict=True))
+        for image in images:
+            image_stem = stem(image)
+            table = [[self.label_path(image_stem, suffix) for suffix in row] for row in self.nested]
+            if not any(path for row in table for path in row):
+                continue
+            raters = complete_raters(image_stem, table, self.nested, allow_missing=self.allow_missing)
+            files = tuple(tuple(row[index] for index in raters) for row in table)
+            return RaterMasks(image_stem, paths[image], files, tuple(raters))
+        return None
+
+    @property
+    def fused_folder(self):
+        """Folder for the fused labels of this run."""
+        return Path(self.path_output, "fused_labels")

@@ -1,0 +1,187 @@
+"""The raters' masks of the images of a run: which files they are, and their fusion on disk.
+
+Fused labels are written as NIfTI files into the run's output folder, on whole volumes at native resolution. From then
+on ivadomed handles them like any single-rater label, in 2D slices, 2D patches and 3D subvolumes alike, and the user
+can look at what was trained on.
+"""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ivadomed_labelfusion import __version__, fusion
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import read_json, write_json
+from ivadomed_labelfusion.nifti import load_image, save_nifti
+
+SOFT_METHODS = ("average",)
+
+
+@dataclass(frozen=True)
+class RaterMasks:
+    """The masks of one image.
+
+    Attributes:
+        image_stem (str): ``sub-01_FLAIR``.
+        image (str): Path of the image.
+        files (tuple of tuple of str): Per class, one path per rater that is present, in the config's order.
+        raters (tuple of int): The positions in ``target_suffix`` of the raters that are present.
+    """
+
+    image_stem: str
+    image: str
+    files: tuple
+    raters: tuple
+
+
+def complete_raters(image_stem, table, nested, *, allow_missing):
+    """Return which raters have a mask for every class of an image.
+
+    Args:
+        image_stem (str): For messages.
+        table (list of list of (str or None)): Per class and rater, the path or None.
+        nested (list of list of str): The suffixes of ``target_suffix``.
+        allow_missing (bool): Leave out raters who lack a class, for all classes. One rater has to remain.
+
+    Returns:
+        list of int: Positions of the raters.
+
+    Raises:
+        InputError: If a mask is missing and that is not allowed, or nobody remains.
+    """
+    missing = [
+        (class_index, rater_index)
+        for class_index, row in enumerate(table)
+        for rater_index, path in enumerate(row)
+        if path is None
+    ]
+    present = [index for index in range(len(nested[0])) if all(row[index] is not None for row in table)]
+    if missing and (not allow_missing or not present):
+        subject = image_stem.split("_")[0]
+        lines = "; ".join(
+            f"class {class_index} ({class_name(nested[class_index][0], class_index)}), "
+            f"rater {nested[class_index][rater_index]!r}"
+            for class_index, rater_index in missing
+        )
+        cure = (
+            "No rater has all classes. Leave this subject out."
+            if not present
+            else 'Add the file, or set "allow_missing_raters": true in loader_parameters to go on with the others.'
+        )
+        raise InputError(f"{subject}: no mask of {image_stem} for {lines}. {cure}")
+    return present
+
+
+def class_name(suffix, index):
+    """Return the ``label-`` entity of a suffix, or ``class<index>`` if it has none."""
+    match = re.search(r"label-([A-Za-z0-9]+)", suffix)
+    return match.group(1) if match else f"class{index}"
+
+
+def read_masks(masks):
+    """Read all masks of an image.
+
+    Args:
+        masks (RaterMasks): Which files.
+
+    Returns:
+        (ndarray, nibabel image): ``(R, C, *spatial)`` float32, and the first mask's image for its grid.
+
+    Raises:
+        InputError: If a mask does not lie on the grid of the image.
+    """
+    image = load_image(masks.image)
+    first, arrays = None, []
+    for rater in range(len(masks.raters)):
+        classes = []
+        for row in masks.files:
+            mask = load_image(row[rater])
+            check_grid(mask, row[rater], image, masks.image)
+            first = mask if first is None else first
+            classes.append(np.asanyarray(mask.dataobj))
+        arrays.append(np.stack(classes))
+    return np.stack(arrays), first
+
+
+def check_grid(mask, mask_path, image, image_path):
+    """Check that a mask has the shape and the affine of its image (to 1 % of a voxel, or 1e-3 mm).
+
+    Raises:
+        InputError: With both shapes, or both affines, and the two files.
+    """
+    if mask.shape[:3] != image.shape[:3]:
+        raise InputError(f"{mask_path} must have the shape of {image_path}: {image.shape}, got {mask.shape}.")
+    tolerance = max(1e-3, 0.01 * float(min(image.header.get_zooms()[:3])))
+    corners = np.array([[x, y, z, 1.0] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+    corners[:, :3] *= np.array(image.shape[:3]) - 1.0
+    distance = np.abs(corners @ (mask.affine - image.affine).T).max()
+    if distance > tolerance:
+        raise InputError(
+            f"{mask_path} does not lie on the grid of {image_path} (corners differ by {distance:.4g} mm).\n"
+            f"affine of the mask:\n{mask.affine}\naffine of the image:\n{image.affine}\n"
+            "Resample the mask onto the image, or correct the header that is wrong."
+        )
+
+
+class FusedLabels:
+    """Fused labels of a run, computed when they are asked for and kept in the output folder.
+
+    Args:
+        folder (str or Path): ``<path_output>/fused_labels``.
+        nested (list of list of str): The suffixes of ``target_suffix``.
+        method (str): A fusion method.
+        options (dict): Further arguments of ``fusion.fuse_classes``.
+    """
+
+    def __init__(self, folder, nested, method, options=None):
+        self.folder = Path(folder).absolute()
+        self.nested = nested
+        self.method = method
+        self.options = dict(options or {})
+        kind = "softseg" if method in SOFT_METHODS else "seg"
+        self.suffixes = [f"_desc-{method}_label-{class_name(row[0], index)}_{kind}" for index, row in enumerate(nested)]
+        if len(set(self.suffixes)) < len(self.suffixes):
+            self.suffixes = [f"_desc-{method}_label-class{index}_{kind}" for index in range(len(nested))]
+
+    def paths(self, image_stem):
+        """Return the path of the fused label per class, whether or not it has been written."""
+        return [str(self.folder / f"{image_stem}{suffix}.nii.gz") for suffix in self.suffixes]
+
+    def write(self, masks):
+        """Fuse the masks of one image unless that is up to date; return the paths, one per class."""
+        targets = self.paths(masks.image_stem)
+        recipe = self._recipe(masks)
+        sidecar = self.folder / f"{masks.image_stem}_desc-{self.method}.json"
+        if all(os.path.exists(path) for path in targets) and sidecar.exists() and read_json(sidecar) == recipe:
+            return targets
+        arrays, grid = read_masks(masks)
+        fused = fusion.fuse_classes(arrays, self.method, **self._present_weights(masks))
+        for target, label in zip(targets, fused, strict=True):
+            save_nifti(target, label, grid, overwrite=True)
+        write_json(sidecar, recipe, overwrite=True)
+        return targets
+
+    def _present_weights(self, masks):
+        options = dict(self.options)
+        if options.get("weights") is not None:
+            options["weights"] = [options["weights"][rater] for rater in masks.raters]
+        return options
+
+    def _recipe(self, masks):
+        sources = [path for row in masks.files for path in row]
+        return json.loads(
+            json.dumps(
+                {
+                    "Method": self.method,
+                    "Parameters": self.options,
+                    "Sources": [str(path) for path in sources],
+                    # a changed mask is noticed by its size and time
+                    "SourceState": [[os.stat(path).st_size, os.stat(path).st_mtime_ns] for path in sources],
+                    "Software": f"ivadomed_labelfusion {__version__}",
+                }
+            )
+        )

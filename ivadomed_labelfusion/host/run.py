@@ -1,0 +1,116 @@
+"""One run of the ``ivadomed`` command: checked first, seeded, cleaned up afterwards, errors without a traceback."""
+
+import atexit
+import contextvars
+import copy
+import random
+import shutil
+import sys
+import tempfile
+
+import numpy as np
+import torch
+from loguru import logger
+
+from ivadomed_labelfusion.config.check import is_nested, raise_on_errors, uses_plugin
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.host.datasets import RaterPlan
+
+_context = contextvars.ContextVar("ivadomed_labelfusion_context", default=None)
+
+
+def get_config(original):
+    """Wrap ``ConfigurationManager.get_config``: the user's file is checked before ivadomed's defaults hide mistakes."""
+
+    def wrapped(self):
+        for warning in raise_on_errors(self.context_original, source=self.path_context):
+            logger.warning(f"{warning.key}: {warning.message}")
+        return original(self)
+
+    return wrapped
+
+
+def run_main(original):
+    """Wrap ``ivadomed.main.run_main``: bad input ends with its message and status 2."""
+
+    def wrapped():
+        try:
+            return original()
+        except InputError as error:
+            print(f"ivadomed: {error}", file=sys.stderr)
+            return 2
+
+    return wrapped
+
+
+def run_command(original):
+    """Wrap ``ivadomed.main.run_command``: remember the configuration of the run and seed every generator."""
+
+    def wrapped(context, *args, **kwargs):
+        if uses_plugin(context) and context["command"] == "train":
+            seed_everything(context["split_dataset"]["random_seed"])
+        token = _context.set(context)
+        try:
+            return original(context, *args, **kwargs)
+        finally:
+            _context.reset(token)
+
+    return wrapped
+
+
+def seed_everything(seed):
+    """Seed Python, numpy and torch: weights, order of samples and augmentation repeat with ``random_seed``."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  ivadomed's transforms draw from numpy's global generator
+    torch.manual_seed(seed)
+
+
+def inter_rater_settings():
+    """Return the ``inter_rater`` block of the running configuration, or an empty dict."""
+    context = _context.get() or {}
+    return context.get("evaluation_parameters", {}).get("inter_rater", {})
+
+
+def check_multiple_raters(original):
+    """Wrap ``ivadomed.main.check_multiple_raters``, which refuses several raters outside training."""
+
+    def wrapped(is_train, loader_params):
+        if not is_nested(loader_params["target_suffix"]):
+            original(is_train, loader_params)
+
+    return wrapped
+
+
+def load_dataset(original):
+    """Wrap ``ivadomed.loader.loader.load_dataset``: attach what is to be done with the raters to the table of files."""
+
+    def wrapped(bids_df, data_list, transforms_params, *args, dataset_type="training", **kwargs):
+        own = getattr(bids_df, "nested", None) is not None
+        if own:
+            bids_df = copy.copy(bids_df)
+            bids_df.rater_plan = RaterPlan.from_transforms(transforms_params, dataset_type)
+            bids_df.reference_method = inter_rater_settings().get("reference", bids_df.reference_method)
+        dataset = original(bids_df, data_list, transforms_params, *args, dataset_type=dataset_type, **kwargs)
+        if own:
+            from ivadomed_labelfusion.host.softness import check_softness
+
+            check_softness(dataset)
+        return dataset
+
+    return wrapped
+
+
+_temporary = []
+
+
+def create_temp_directory():
+    """Create a temporary folder that goes away with the process; ivadomed's own never does."""
+    if not _temporary:
+        atexit.register(_remove_temporary)
+    _temporary.append(tempfile.mkdtemp(prefix="ivadomed_"))
+    return _temporary[-1]
+
+
+def _remove_temporary():
+    for folder in _temporary:
+        shutil.rmtree(folder, ignore_errors=True)

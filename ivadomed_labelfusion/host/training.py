@@ -1,0 +1,85 @@
+"""Training: epochs that the draws can count, and a resumed training that ends where an uninterrupted one would."""
+
+import copy
+import warnings
+from pathlib import Path
+
+import torch
+from ivadomed import training as imed_training
+from torch.utils.data import DataLoader
+
+from ivadomed_labelfusion.host.loading import TrainingTorch, load
+
+
+class EpochDataLoader(DataLoader):
+    """``DataLoader`` that tells its dataset when a pass over the data begins.
+
+    The epoch is set in the parent process before workers start, so draws do not depend on their number.
+    """
+
+    def __init__(self, dataset, *args, pin_memory=False, **kwargs):
+        # pinning without a GPU only warns
+        super().__init__(dataset, *args, pin_memory=pin_memory and torch.cuda.is_available(), **kwargs)
+
+    def __iter__(self):
+        """Start the next epoch and iterate over its batches."""
+        if hasattr(self.dataset, "start_epoch"):
+            self.dataset.start_epoch()
+        return super().__iter__()
+
+
+def train(original):
+    """Wrap ``ivadomed.training.train`` so that ``--resume-training`` does only the epochs that are left.
+
+    ivadomed itself trains all epochs again and lets a worse epoch replace the best model so far.
+    """
+
+    def wrapped(model_params, dataset_train, dataset_val, training_params, path_output, *args, **kwargs):
+        checkpoint = Path(path_output, "checkpoint.pth.tar")
+        if kwargs.get("resume_training") and checkpoint.is_file():
+            state = load(checkpoint)
+            done = state["epoch"] - 1
+            training_params = copy.deepcopy(training_params)
+            times = training_params["training_time"]
+            times["num_epochs"] = max(0, times["num_epochs"] - done)
+            if getattr(dataset_train, "plan", None) is not None:
+                dataset_train.plan.epoch = done
+            if isinstance(imed_training.torch, TrainingTorch):
+                imed_training.torch.best_validation_loss = state["validation_loss"]
+        try:
+            return original(model_params, dataset_train, dataset_val, training_params, path_output, *args, **kwargs)
+        finally:
+            if isinstance(imed_training.torch, TrainingTorch):
+                imed_training.torch.best_validation_loss = float("inf")
+
+    return wrapped
+
+
+def save_onnx_model(model, inputs, model_path):
+    """Export a model to ONNX; stands in for ``ivadomed.utils.save_onnx_model``.
+
+    Batch size and spatial size stay free, as in ivadomed; the number of channels is the model's. The model is put into
+    evaluation mode.
+
+    Args:
+        model (torch.nn.Module): The model.
+        inputs (Tensor): A batch, for the number of channels and dimensions.
+        model_path (str): Target.
+    """
+    model.eval()
+    # the exporter takes a size of 1 for a constant
+    inputs = torch.cat([inputs, inputs]) if len(inputs) == 1 else inputs
+    free = {axis: torch.export.Dim.DYNAMIC for axis in range(inputs.dim()) if axis != 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (inputs,),
+            model_path,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_shapes=(free,),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
