@@ -234,6 +234,6 @@ def outline_segments(mask):
     across = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1]).astype(float)  # edges that run along b
     along = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1]).astype(float)  # edges that run along a
     # edge number i of an axis lies between voxels i - 1 and i, at i - 0.5
-    first = np.stack([across - 0.5, across + (-0.5, 0.5)], axis=1)
-    second = np.stack([along - 0.5, along + (0.5, -0.5)], axis=1)
+    first = np.stack([across - 0.5, across + np.array([-0.5, 0.5])], axis=1)
+    second = np.stack([along - 0.5, along + np.array([0.5, -0.5])], axis=1)
     return np.concatenate([first, second])

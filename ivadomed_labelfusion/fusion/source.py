@@ -1,0 +1,287 @@
+"""Reading raters' masks block by block, whatever their dtype, memory order or coding."""
+
+import warnings
+
+import numpy as np
+
+from ivadomed_labelfusion.errors import InputError
+
+# voxels handled at once: a chunk of votes and codes stays in the second-level cache of any recent CPU
+CHUNK_VOXELS = 1 << 17
+# voxels asked from a mask at once: bounds the memory of masks that are read from disk or converted
+BLOCK_VOXELS = 1 << 22
+
+
+class NotBinaryError(Exception):
+    """A mask holds something else than 0 and 1: the rater's index."""
+
+
+def as_list(masks, names=None):
+    """Return masks as a list of R arrays of one shape, and a name for each.
+
+    Args:
+        masks (ndarray or sequence): ``(R, *spatial)``, or R arrays (or array-likes with ``shape`` that can be sliced,
+            such as memory maps and nibabel's ``dataobj``) of shape ``(*spatial)``.
+        names (sequence of str): Raters' names for messages; None takes ``rater 1``, ``rater 2``, ...
+
+    Returns:
+        tuple: ``(masks, names)``, two lists of length R.
+
+    Raises:
+        InputError: If there is no mask, a mask has no axes, or the shapes differ.
+    """
+    masks = [mask if hasattr(mask, "shape") else np.asarray(mask) for mask in masks]
+    if not masks:
+        raise InputError("Fusion needs at least one mask, got none.")
+    names = [f"rater {index + 1}" for index in range(len(masks))] if names is None else [str(name) for name in names]
+    if len(names) != len(masks):
+        raise InputError(f"There must be one name per mask, got {len(names)} names for {len(masks)} masks.")
+    for mask, name in zip(masks, names, strict=True):
+        if len(mask.shape) == 0:
+            raise InputError(f"Masks must be (raters, *spatial) with at least one spatial axis, {name} is one number.")
+        if tuple(mask.shape) != tuple(masks[0].shape):
+            raise InputError(
+                "The masks of all raters must have one shape: "
+                f"{names[0]} has {tuple(masks[0].shape)}, {name} has {tuple(mask.shape)}. Resample one onto the other."
+            )
+    return masks, names
+
+
+def check_weights(weights, n_raters):
+    """Return the raters' weights as ``(R,)`` float64; None gives ones.
+
+    Raises:
+        InputError: Unless there is one finite weight >= 0 per rater and one of them is positive.
+    """
+    if weights is None:
+        return np.ones(n_raters)
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != (n_raters,) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise InputError(
+            f"weights must be {n_raters} numbers >= 0 (one per rater), not all zero, got {weights.tolist()}."
+        )
+    return weights
+
+
+class Source:
+    """R raters' masks, read in blocks of whole planes in the order in which they lie in memory.
+
+    Attributes:
+        shape (tuple): Spatial shape.
+        order (str): ``C`` or ``F``: blocks run along the first or the last axis.
+        names (list of str): One per rater.
+    """
+
+    def __init__(self, masks, names=None, *, order=None):
+        self.masks, self.names = as_list(masks, names)
+        self.shape = tuple(int(size) for size in self.masks[0].shape)
+        self.order = order or ("F" if all(_is_fortran(mask) for mask in self.masks) else "C")
+        self.n_voxels = int(np.prod(self.shape, dtype=np.int64))
+
+    def __len__(self):
+        return len(self.masks)
+
+    @property
+    def axis(self):
+        """The axis along which blocks follow each other."""
+        return 0 if self.order == "C" else len(self.shape) - 1
+
+    def blocks(self):
+        """Yield ``(planes, start, stop)``: a slice along `axis` and the range of flat voxels it covers."""
+        if self.n_voxels == 0:
+            return
+        plane = self.n_voxels // self.shape[self.axis]
+        step = max(1, BLOCK_VOXELS // plane)
+        for first in range(0, self.shape[self.axis], step):
+            last = min(first + step, self.shape[self.axis])
+            yield slice(first, last), first * plane, last * plane
+
+    def read(self, array, planes):
+        """Return some planes of an array of this source's shape as a flat ndarray, a view where possible."""
+        part = array[planes] if self.order == "C" else array[..., planes]
+        return np.asarray(part).reshape(-1, order=self.order)
+
+    def empty(self, dtype, fill=0):
+        """Return ``(flat, shaped)``: one new array seen flat in this source's order, and in its spatial shape."""
+        flat = np.zeros(self.n_voxels, dtype) if fill == 0 else np.full(self.n_voxels, fill, dtype)
+        return flat, flat.reshape(self.shape, order=self.order)
+
+
+def _is_fortran(mask):
+    """Whether reading ``mask`` along its last axis is the natural order."""
+    if isinstance(mask, np.ndarray):
+        return mask.flags.f_contiguous and not mask.flags.c_contiguous
+    return getattr(mask, "order", "C") == "F"
+
+
+class BinaryVotes:
+    """Turns blocks of binary masks of any dtype into uint8 votes 0 and 1.
+
+    Masks coded 0 and 255 are accepted; `survey` finds them and says so once.
+    """
+
+    bits = 1
+
+    def __init__(self, source):
+        self.source = source
+        self.high = [1] * len(source)
+        self.labels = np.array([0, 1])
+
+    def open(self, planes):
+        """Return the raters' flat arrays for some planes."""
+        return [self.source.read(mask, planes) for mask in self.source.masks]
+
+    def votes(self, opened, rater, chunk):
+        """Return uint8 votes of one rater for a slice of the opened block.
+
+        Raises:
+            NotBinaryError: If a value is neither 0 nor this mask's foreground value.
+        """
+        values = opened[rater][chunk]
+        if values.dtype.itemsize == 1 and self.high[rater] == 1 and values.dtype.kind in "bui":
+            values = values.view(np.uint8)
+            if values.size and values.max() > 1:
+                raise NotBinaryError(rater)
+            return values
+        foreground = values == self.high[rater]
+        # NaN is unequal to 0, hence found here as well
+        if not np.array_equal(values != 0, foreground):
+            raise NotBinaryError(rater)
+        return foreground.view(np.uint8)
+
+    def survey(self, *, allow_labels=False):
+        """Look at every value after a NotBinaryError: accept 0/255 with a warning.
+
+        Args:
+            allow_labels (bool): Answer False for label maps instead of raising.
+
+        Returns:
+            bool: Whether the masks are binary.
+
+        Raises:
+            InputError: If a mask holds anything but 0 and 1, or 0 and 255; the message shows values and the cure.
+        """
+        scaled = []
+        for rater, (mask, name) in enumerate(zip(self.source.masks, self.source.names, strict=True)):
+            values = distinct_values(self.source, mask, name)
+            if np.isin(values, (0, 1)).all():
+                continue
+            if not np.isin(values, (0, 255)).all():
+                if allow_labels and values.min() >= 0 and (values == np.round(values)).all():
+                    return False
+                raise InputError(_not_binary_message(values, name))
+            self.high[rater] = 255
+            scaled.append(name)
+        if scaled:
+            warnings.warn(f"Masks coded 0 and 255 are read as 0 and 1: {', '.join(scaled)}.", stacklevel=2)
+        return True
+
+
+def distinct_values(source, mask, name, limit=256):
+    """Return the sorted distinct values of a mask; reading stops once there are more than ``limit``.
+
+    Raises:
+        InputError: If a value is NaN or infinite, or the dtype is not numeric.
+    """
+    found = np.empty(0)
+    for planes, _, _ in source.blocks():
+        values = source.read(mask, planes)
+        if values.dtype.kind not in "buif":
+            raise InputError(f"Masks must hold numbers, {name} has dtype {values.dtype}.")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError(f"Masks must hold finite numbers, {name} holds NaN or infinity. Replace those voxels.")
+        found = np.union1d(found, np.unique(values))
+        if found.size > limit:
+            break
+    return found
+
+
+def _not_binary_message(values, name):
+    shown = ", ".join(f"{value:g}" for value in values[:6]) + (", ..." if values.size > 6 else "")
+    message = f"Masks must hold 0 and 1, {name} holds {shown}."
+    if values.min() < 0:
+        return message + " Set negative values to 0 if they are meant as background."
+    if (values == np.round(values)).all():
+        return message + " For label maps use multilabel_staple, or fuse, which tells label maps from masks."
+    return message + " Soft masks can be averaged (method average); for other methods threshold them first."
+
+
+class LabelVotes:
+    """Turns blocks of integer label maps into uint8 indices into `labels` (sorted, 0 always first)."""
+
+    def __init__(self, source):
+        self.source = source
+        fast = all(getattr(mask, "dtype", None) == np.uint8 for mask in source.masks) and source.n_voxels
+        top = max(self._maximum(mask) for mask in source.masks) if fast else 16
+        # small uint8 labels are their own index; others go through a table
+        self.labels = np.arange(top + 1) if top < 16 else self._collect()
+        self.direct = top < 16
+        if self.labels.size > 256:
+            raise InputError(f"Label maps must hold at most 256 labels, got {self.labels.size}. Are these images?")
+        self.bits = max(1, int(self.labels.size - 1).bit_length())
+
+    def _maximum(self, mask):
+        return max(int(self.source.read(mask, planes).max()) for planes, _, _ in self.source.blocks())
+
+    def _collect(self):
+        labels = np.zeros(1)
+        for mask, name in zip(self.source.masks, self.source.names, strict=True):
+            values = distinct_values(self.source, mask, name)
+            if values.size and (values.min() < 0 or (values != np.round(values)).any()):
+                raise InputError(
+                    f"Label maps must hold whole numbers >= 0, {name} holds "
+                    f"{', '.join(f'{value:g}' for value in values[(values < 0) | (values != np.round(values))][:6])}. "
+                    "Soft masks can only be averaged; resample label maps with nearest neighbours."
+                )
+            labels = np.union1d(labels, values)
+        return labels.astype(np.int64)
+
+    def open(self, planes):
+        """Return the raters' flat label indices for some planes."""
+        blocks = [self.source.read(mask, planes) for mask in self.source.masks]
+        if self.direct:
+            return blocks
+        if self.labels[-1] == self.labels.size - 1:
+            return [block.astype(np.uint8) for block in blocks]
+        return [np.searchsorted(self.labels, block).astype(np.uint8) for block in blocks]
+
+    def votes(self, opened, rater, chunk):
+        """Return uint8 label indices of one rater for a slice of the opened block."""
+        return opened[rater][chunk]
+
+
+class ClassVotes:
+    """Turns one binary mask per rater and class into label indices: 0 background, c + 1 for class c.
+
+    A voxel that one rater gives to several classes counts for the class listed first; `n_overlap` counts such voxels.
+    """
+
+    def __init__(self, by_class, names=None):
+        flat = Source([mask for of_class in by_class for mask in of_class])  # checks shapes, chooses one order for all
+        self.readers = [BinaryVotes(Source(of_class, names, order=flat.order)) for of_class in by_class]
+        self.source = self.readers[0].source
+        self.labels = np.arange(len(by_class) + 1)
+        self.bits = len(by_class).bit_length()
+        self.n_overlap = np.zeros(len(self.source), np.int64)
+
+    def survey(self):
+        """See `BinaryVotes.survey`."""
+        self.n_overlap[:] = 0  # encoding starts again
+        for reader in self.readers:
+            reader.survey()
+
+    def open(self, planes):
+        """Return the raters' flat arrays per class for some planes."""
+        return [reader.open(planes) for reader in self.readers]
+
+    def votes(self, opened, rater, chunk):
+        """Return uint8 label indices of one rater for a slice of the opened block."""
+        label = np.zeros(chunk.stop - chunk.start, np.uint8)
+        total = np.zeros_like(label)
+        # later classes first, so that the class listed first is written last
+        for index in reversed(range(len(self.readers))):
+            votes = self.readers[index].votes(opened[index], rater, chunk)
+            np.copyto(label, np.uint8(index + 1), where=votes.view(bool))
+            total += votes
+        self.n_overlap[rater] += np.count_nonzero(total > 1)
+        return label
