@@ -1,0 +1,18 @@
+"""Evaluation of predictions against several raters: one subject, a dataset, tables and pictures."""
+
+from ivadomed_labelfusion.evaluation.dataset import evaluate_dataset, evaluate_raters
+from ivadomed_labelfusion.evaluation.results import Evaluation, ResultWriter, write_results
+from ivadomed_labelfusion.evaluation.settings import Settings, settings_from_config
+from ivadomed_labelfusion.evaluation.subject import SubjectResult, evaluate_subject
+
+__all__ = [
+    "Evaluation",
+    "ResultWriter",
+    "Settings",
+    "SubjectResult",
+    "evaluate_dataset",
+    "evaluate_raters",
+    "evaluate_subject",
+    "settings_from_config",
+    "write_results",
+]

@@ -1,0 +1,61 @@
+"""Thresholds and argmax."""
+
+import numpy as np
+import pytest
+
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.metrics import THRESHOLDS, argmax_labels, binarize, dice, threshold_search
+
+
+def test_argmax_includes_the_background():
+    prediction = np.array([[0.30, 0.40, 0.5, 0.1, 1.0], [0.25, 0.35, 0.5, 0.2, 0.0]])
+    # backgrounds are 0.45, 0.25, 0, 0.7, 0
+    np.testing.assert_array_equal(argmax_labels(prediction), [0, 1, 1, 0, 1])
+    np.testing.assert_array_equal(binarize(prediction), [[0, 1, 1, 0, 1], [0, 0, 0, 0, 0]])
+    assert argmax_labels(np.array([[0.5]]))[0] == 0
+
+
+def test_threshold_is_compared_in_the_predictions_dtype():
+    for dtype in (np.float32, np.float64):
+        values = np.array(THRESHOLDS, dtype)[None]
+        for index, threshold in enumerate(THRESHOLDS):
+            assert binarize(values, threshold=threshold).sum() == len(THRESHOLDS) - index
+    np.testing.assert_array_equal(binarize(np.array([[0, 1]], np.uint8), threshold=0.3), [[False, True]])
+
+
+def test_threshold_search_finds_the_best_mean_dice():
+    rng = np.random.default_rng(0)
+    pairs = []
+    for _ in range(4):
+        truth = rng.random((1, 20, 20)) < 0.2
+        prediction = np.clip(0.3 * truth + 0.2 * rng.random(truth.shape), 0, 1).astype(np.float32)
+        pairs.append((prediction, truth))
+    best, scores = threshold_search(iter(pairs))
+    expected = [np.mean([dice(binarize(p, threshold=t), s)[0] for p, s in pairs]) for t in THRESHOLDS]
+    np.testing.assert_allclose(scores, expected, atol=1e-12)
+    assert best == THRESHOLDS[int(np.argmax(expected))] == pytest.approx(0.25, abs=0.051)
+
+
+def test_threshold_search_takes_the_lowest_of_equals():
+    best, scores = threshold_search([(np.array([[0.0, 1.0]]), np.array([[0, 1]]))])
+    assert best == 0.05
+    assert (scores == 1).all()
+    assert len(scores) == 19
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: binarize(np.zeros((2, 4)), threshold=0.5), "several classes"),
+        (lambda: binarize(np.zeros((1, 4)), threshold=0), r"\(0, 1\]"),
+        (lambda: binarize(np.full((1, 4), np.nan), threshold=0.5), "finite"),
+        (lambda: argmax_labels(np.full((1, 4), 2.0)), r"\[0, 1\]"),
+        (lambda: threshold_search([]), "at least one"),
+        (lambda: threshold_search([(np.zeros((2, 4)), np.zeros((2, 4)))]), "one class"),
+        (lambda: threshold_search([(np.zeros((1, 4)), np.zeros((1, 4)))], thresholds=[0.5, 0.4]), "increase"),
+        (lambda: threshold_search([(np.zeros((1, 4)), np.zeros((1, 4)))], thresholds=[0.0]), r"\(0, 1\]"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
