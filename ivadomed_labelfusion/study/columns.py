@@ -56,7 +56,7 @@ ENTROPY_PREDICTION = "ir_entropy_paper_prediction"
 ENTROPY_RATERS = "ir_entropy_paper_raters"
 
 FRAMEWORKS = {"conv": "Conv", "softseg": "SoftSeg"}
-FUSIONS = {"staple": "STAPLE", "average": "Average", "random": "Random sampling", "ensemble": "Ensemble"}
+FUSIONS = {"staple": "STAPLE", "average": "Average", "random": "RandomSampling", "ensemble": "Ensemble"}
 
 
 def column(metric, class_name=""):

@@ -67,8 +67,8 @@ def test_composite_needs_its_four_metrics(simulated):
 def test_markdown_marks_and_bolds_as_in_the_paper(tables):
     text = to_markdown(tables["table2"])
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
-    assert "**" in lines["SoftSeg-Random sampling"]
-    assert r"\*†" in lines["SoftSeg-Random sampling"]
+    assert "**" in lines["SoftSeg-RandomSampling"]
+    assert r"\*†" in lines["SoftSeg-RandomSampling"]
     assert "*" not in lines["Conv-STAPLE (ref)"]
     assert "Brier score (×10^-4) GM" in text
     assert "optimistic" in text
@@ -94,7 +94,7 @@ def test_table_4_is_made_only_with_an_ensemble(tables):
         "Conv-STAPLE (ref)",
         "SoftSeg-STAPLE",
         "SoftSeg-Average",
-        "SoftSeg-Random sampling",
+        "SoftSeg-RandomSampling",
         "Conv-Ensemble",
     ]
 

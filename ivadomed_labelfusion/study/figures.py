@@ -1,0 +1,323 @@
+"""The paper's figures from a study's results; each function returns a matplotlib figure of one column's width.
+
+A candidate has the same look in every figure: the fusion gives the colour, the framework the line style (conventional
+dashed, SoftSeg solid), so that the figures can be read without colour as well.
+"""
+
+import math
+
+import numpy as np
+
+from ivadomed_labelfusion import figures
+from ivadomed_labelfusion.evaluation.pictures import draw_entropy, draw_reliability
+from ivadomed_labelfusion.stats import wilcoxon_signed_rank
+from ivadomed_labelfusion.study.columns import (
+    ENTROPY_PREDICTION,
+    ENTROPY_RATERS,
+    METRICS,
+    REFERENCE,
+    column,
+    display_name,
+)
+from ivadomed_labelfusion.study.summary import SIGNIFICANCE, summarise
+
+_FUSION_COLORS = {"staple": "blue", "average": "orange", "random": "bluish green", "ensemble": "reddish purple"}
+_OTHER_COLORS = ("vermillion", "sky blue", "black")
+RADAR_METRICS = ("dice", "precision", "recall", "absolute_volume_difference", "brier_score", "entropy_mae")
+RADAR_MODEL_METRICS = ("ece_exact_roi",)
+
+
+def candidate_styles(candidates):
+    """Return colour, line style and fill of each candidate: ``{name: {"color", "linestyle", "filled"}}``."""
+    styles, others = {}, 0
+    for name in candidates:
+        framework, _, fusion = name.partition("_")
+        if fusion in _FUSION_COLORS:
+            color = _FUSION_COLORS[fusion]
+        else:
+            color = _OTHER_COLORS[others % len(_OTHER_COLORS)]
+            others += 1
+        conventional = framework == "conv"
+        styles[name] = {
+            "color": figures.OKABE_ITO[color],
+            "linestyle": "--" if conventional else "-",
+            "filled": not conventional,
+        }
+    return styles
+
+
+def _grid(n, *, columns=2, height_each=1.85):
+    rows = math.ceil(n / columns)
+    figure, axes = figures.new_figure(
+        rows, columns, width=figures.COLUMN_WIDTH_IN, height=rows * height_each, squeeze=False
+    )
+    for spare in axes.flat[n:]:
+        spare.set_visible(False)
+    return figure, axes.flat[:n]
+
+
+def entropy_figure(results):
+    """Draw the entropy of the prediction against the raters', one panel per candidate (the paper's Figure 1).
+
+    A dot is one test result (split and image); the dashed line is agreement; the title gives mean absolute and mean
+    squared error.
+
+    Args:
+        results (DataFrame): One row per candidate, split and image.
+    """
+    candidates = list(dict.fromkeys(results["candidate"]))
+    figure, panels = _grid(len(candidates), height_each=1.95)
+    largest = np.nanmax(results[[ENTROPY_PREDICTION, ENTROPY_RATERS]].to_numpy(), initial=0)
+    exponent = math.floor(math.log10(largest)) if largest > 0 else 0
+    unit = "nats" if exponent == 0 else rf"$10^{{{exponent}}}$ nats"
+    top = 1.06 * largest / 10**exponent or 1.0
+    with figures.style():
+        for axes, name in zip(panels, candidates, strict=True):
+            rows = results[results["candidate"] == name].dropna(subset=[ENTROPY_PREDICTION, ENTROPY_RATERS])
+            raters, prediction = (rows[which] / 10**exponent for which in (ENTROPY_RATERS, ENTROPY_PREDICTION))
+            draw_entropy(axes, raters, prediction)
+            error = prediction - raters
+            axes.set_title(
+                f"{display_name(name)}\nMAE {error.abs().mean():.2f}   MSE {(error**2).mean():.2g}", fontsize=6.5
+            )
+            # one scale for all panels, whose dots then compare at a glance
+            axes.lines[0].set_data([0, top], [0, top])
+            axes.set(xlim=(0, top), ylim=(0, top), xlabel="", ylabel="")
+            axes.locator_params(nbins=4)
+            axes.collections[-1].set_alpha(0.7)
+        figure.supxlabel(f"Entropy of the raters [{unit}]", fontsize=8)
+        figure.supylabel(f"Entropy of the prediction [{unit}]", fontsize=8)
+    return figure
+
+
+def reliability_figure(curves):
+    """Draw a reliability diagram per candidate (the paper's Figure 4).
+
+    Args:
+        curves (dict): Candidate to ReliabilityCurve, pooled over all its models.
+    """
+    figure, panels = _grid(len(curves), height_each=2.0)
+    with figures.style():
+        for index, (axes, (name, curve)) in enumerate(zip(panels, curves.items(), strict=True)):
+            draw_reliability(axes, curve, title=display_name(name))
+            last = index >= len(curves) - 2
+            axes.set(xlabel="Confidence" if last else "", ylabel="", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+            axes.title.set_fontsize(7)
+            if axes.get_legend():
+                axes.get_legend().remove()
+            if index % 2:
+                axes.set_yticklabels([])
+        handles = {}
+        for axes in panels:
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                handles.setdefault(label, handle)
+        if handles:
+            figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
+        figure.supylabel("Accuracy", fontsize=8)
+    return figure
+
+
+def composite_figure(results):
+    """Draw the composite scores as violins, from the best to the worst mean (the paper's Figure 5).
+
+    Black dots are means; a star marks p < 0.05 against Conv-STAPLE (Wilcoxon, not adjusted).
+
+    Args:
+        results (DataFrame): With the column ``composite_score``.
+    """
+    scores = results.dropna(subset=["composite_score"])
+    means = scores.groupby("candidate")["composite_score"].mean().sort_values(ascending=False)
+    styles = candidate_styles(means.index)
+    figure, axes = figures.new_figure(width=figures.COLUMN_WIDTH_IN, height=0.42 * len(means) + 0.7)
+    keyed = scores.set_index(["split", "image_id"])
+    with figures.style():
+        axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
+        for place, name in enumerate(means.index):
+            values = keyed.loc[keyed["candidate"] == name, "composite_score"]
+            look = styles[name]
+            if values.nunique() > 1:
+                (body,) = axes.violinplot([values], [place], orientation="horizontal", widths=0.8, showextrema=False)[
+                    "bodies"
+                ]
+                body.set(
+                    facecolor=look["color"] if look["filled"] else "white",
+                    edgecolor=look["color"],
+                    alpha=0.55 if look["filled"] else 1,
+                    linewidth=1.2,
+                    linestyle=look["linestyle"],
+                )
+            axes.plot(means[name], place, "o", color="black", markersize=4)
+            if name != REFERENCE and REFERENCE in means.index:
+                partner = keyed.loc[keyed["candidate"] == REFERENCE, "composite_score"]
+                paired = values.to_frame("own").join(partner.rename("reference"), how="inner")
+                if wilcoxon_signed_rank(paired["own"], paired["reference"]).p_value < SIGNIFICANCE:
+                    axes.annotate("*", (1.0, place), xycoords=("axes fraction", "data"), va="center", fontsize=11)
+        axes.set_yticks(
+            range(len(means)), [display_name(name) + (" (ref)" if name == REFERENCE else "") for name in means.index]
+        )
+        axes.invert_yaxis()
+        axes.set_xlabel("Composite score (sum of z-scores)")
+    return figure
+
+
+def validation_loss_figure(losses, *, split=None):
+    """Draw the validation loss over the epochs, conventional and SoftSeg apart because their losses differ (Figure 7).
+
+    Args:
+        losses (DataFrame): Columns candidate, split, epoch, validation_loss.
+        split (str): The split whose curve is drawn strong; the others are drawn faint. None takes the first.
+    """
+    split = losses["split"].min() if split is None else split
+    candidates = list(dict.fromkeys(losses["candidate"]))
+    groups = [
+        (title, chosen)
+        for title, chosen in (
+            ("Conventional: Dice loss", [name for name in candidates if name.startswith("conv_")]),
+            ("SoftSeg: Adaptive Wing loss", [name for name in candidates if name.startswith("softseg_")]),
+            ("Other", [name for name in candidates if not name.startswith(("conv_", "softseg_"))]),
+        )
+        if chosen
+    ]
+    styles = candidate_styles(candidates)
+    figure, panels = figures.new_figure(
+        len(groups), 1, width=figures.COLUMN_WIDTH_IN, height=1.8 * len(groups), squeeze=False
+    )
+    with figures.style():
+        for axes, (title, chosen) in zip(panels[:, 0], groups, strict=True):
+            for name in chosen:
+                for one, curve in losses[losses["candidate"] == name].groupby("split"):
+                    strong = one == split
+                    axes.plot(
+                        curve["epoch"],
+                        curve["validation_loss"],
+                        color=styles[name]["color"],
+                        linestyle=styles[name]["linestyle"],
+                        linewidth=1.3 if strong else 0.6,
+                        alpha=1 if strong else 0.25,
+                        label=display_name(name) if strong else None,
+                        zorder=2 if strong else 1,
+                    )
+            axes.set_title(title)
+            axes.set_ylabel("Validation loss")
+            axes.legend()
+        panels[-1, 0].set_xlabel(f"Epoch (strong: {split}, faint: other splits)")
+    return figure
+
+
+def radar_figure(results, models, class_names):
+    """Draw every candidate's means over several criteria; outside is better.
+
+    Each spoke runs from the worst candidate's mean (inner ring) to the best one's (outer ring), which the labels print:
+    look at the printed range before reading anything into a small difference. Classes are averaged.
+
+    Args:
+        results (DataFrame): One row per candidate, split and image.
+        models (DataFrame): One row per candidate and split.
+        class_names (sequence of str): Classes in the configuration's order.
+    """
+    summary = summarise(results, models, (*RADAR_METRICS, *RADAR_MODEL_METRICS), class_names)
+    means = summary.groupby(["metric", "candidate"], sort=False)["mean"].mean().unstack("candidate")
+    spokes = [name for name in means.index if means.loc[name].notna().all()]
+    angles = np.linspace(0, 2 * np.pi, len(spokes), endpoint=False)
+    figure, axes = figures.new_figure(width=figures.COLUMN_WIDTH_IN, height=4.1, subplot_kw={"projection": "polar"})
+    styles = candidate_styles(means.columns)
+    with figures.style():
+        for name in means.columns:
+            radii = [_radius(means.loc[spoke], means.loc[spoke, name], METRICS[spoke].best) for spoke in spokes]
+            axes.plot(
+                np.append(angles, angles[:1]),
+                np.append(radii, radii[:1]),
+                color=styles[name]["color"],
+                linestyle=styles[name]["linestyle"],
+                linewidth=1.2,
+                label=display_name(name),
+            )
+        axes.set_theta_offset(np.pi / 2)
+        axes.set_xticks(angles, [_spoke_label(spoke, means.loc[spoke]) for spoke in spokes], fontsize=6)
+        for angle, label in zip(angles, axes.get_xticklabels(), strict=True):
+            # the first spoke points up and the others follow anticlockwise
+            side = -np.sin(angle)
+            label.set_horizontalalignment("center" if abs(side) < 0.3 else "left" if side > 0 else "right")
+        axes.set_yticks([0.2, 1.0], [])
+        axes.set_ylim(0, 1.05)
+        axes.spines["polar"].set_visible(False)
+        figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _radius(values, value, best):
+    low, high = values.min(), values.max()
+    if high == low:
+        return 1.0
+    share = (value - low) / (high - low)
+    return 0.2 + 0.8 * (share if best == "high" else 1 - share)
+
+
+def _spoke_label(spoke, values):
+    metric = METRICS[spoke]
+    worst, best = (values.min(), values.max()) if metric.best == "high" else (values.max(), values.min())
+    separator = ", " if ", " in metric.label else " ["
+    label = metric.label.replace(separator, separator.replace(" ", "\n")) if len(metric.label) > 13 else metric.label
+    if metric.scale:
+        return f"{label}\n{worst / metric.scale:.1f} to {best / metric.scale:.1f}"
+    return f"{label}\n{_short(worst)} to {_short(best)}"
+
+
+def _short(value):
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def comparison_figure(panels, *, class_names, spacing_mm, title=None):
+    """Draw one slice with the references and every candidate's prediction side by side (the paper's Figures 2 and 3).
+
+    Soft maps are drawn over the image: each class in its colour, as opaque as it is probable.
+
+    Args:
+        panels (list of tuple): ``(title, image (a, b) or None, soft (C, a, b) or None)``.
+        class_names (sequence of str): C names for the legend.
+        spacing_mm (tuple of float): Voxel size along a and b.
+        title (str): Above all.
+    """
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
+
+    colors = [
+        figures.OKABE_ITO[name] for name in ("vermillion", "sky blue", "yellow", "bluish green", "reddish purple")
+    ]
+    shape = next(image.shape for _, image, _ in panels if image is not None)
+    ratio = min(max(shape[1] * spacing_mm[1] / (shape[0] * spacing_mm[0]), 0.5), 2.0)
+    figure, axes = _grid(len(panels), columns=3, height_each=figures.COLUMN_WIDTH_IN / 3 * ratio + 0.2)
+    with figures.style():
+        for axis, (name, image, soft) in zip(axes, panels, strict=True):
+            figures.draw_slice(axis, image, spacing=spacing_mm)
+            axis.set_title(name, fontsize=6)
+            if soft is not None:
+                total = np.clip(soft.sum(axis=0), 1e-6, None)
+                rgb = sum(
+                    np.multiply.outer(part, to_rgb(color)) for part, color in zip(soft / total, colors, strict=False)
+                )
+                rgba = np.dstack([np.clip(rgb, 0, 1), np.clip(total, 0, 1)])
+                axis.imshow(
+                    rgba.transpose(1, 0, 2),
+                    origin="lower",
+                    interpolation="nearest",
+                    aspect=spacing_mm[1] / spacing_mm[0],
+                )
+        handles = [Patch(color=color, label=name) for name, color in zip(class_names, colors, strict=False)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        if title:
+            figure.suptitle(title, fontsize=8)
+    return figure
+
+
+def write_figure(figure, folder, name, *, overwrite=False):
+    """Save a figure as ``<name>.png`` and ``<name>.svg``; return the two paths."""
+    paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg")]
+    for path in paths:
+        figures.save_figure(figure, path, overwrite=overwrite, dpi=300)
+    return paths
+
+
+def entropy_columns_present(results):
+    """Whether the results hold the entropies that `entropy_figure` draws."""
+    return {ENTROPY_PREDICTION, ENTROPY_RATERS} <= set(results) and column("entropy_mae") in results

@@ -1,0 +1,264 @@
+"""A study on disk: its settings (``study.json``), its models, and the configuration of each.
+
+::
+
+    OUTPUT/
+      study.json                     settings of the study
+      splits/split-01.json, .joblib  subjects of each split; seeds.json
+      models/<candidate>/<split>/    one model: train.json, test.json, ivadomed's output, evaluation/
+      models/<ensemble>/<split>/rater1/ ...   its members
+      results/                       results.csv, models.csv, tables, figures, claims
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ivadomed_labelfusion import __version__
+from ivadomed_labelfusion.bids import nested_target_suffix
+from ivadomed_labelfusion.config.check import raise_on_errors
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import read_json, write_json
+from ivadomed_labelfusion.study.candidates import (
+    DATASETS,
+    Candidate,
+    base_config,
+    merge_patch,
+    raters_first,
+    training_config,
+)
+from ivadomed_labelfusion.study.splits import find_subjects, make_splits, read_centres, read_split, write_splits
+
+SETTINGS = "study.json"
+# per kind of job: memory in MB and time in minutes that a cluster is asked for
+RESOURCES = {
+    "train": {"mem_mb": 16000, "runtime": 1440},
+    "test": {"mem_mb": 8000, "runtime": 120},
+    "evaluate": {"mem_mb": 8000, "runtime": 120},
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Settings of a study.
+
+    Attributes:
+        folder (Path): Where it lives.
+        bids (str): Absolute path of the BIDS dataset.
+        template (str): ``scgm``, ``ms`` or the absolute path of a configuration.
+        design (str): ``scgm`` (each centre in turn) or ``ms`` (random 60/20/20).
+        candidates (tuple of Candidate): What is compared.
+        n_splits (int): Splits.
+        study_seed (int): From which the splits' seeds derive.
+        overrides (dict): Merge patch on every configuration.
+        cores (int): Cores of this machine for the study.
+        gpus (int): GPUs of this machine for the study.
+        threads (int): Threads of a training.
+    """
+
+    folder: Path
+    bids: str
+    template: str
+    design: str
+    candidates: tuple
+    n_splits: int
+    study_seed: int = 0
+    overrides: dict = field(default_factory=dict)
+    cores: int = 1
+    gpus: int = 0
+    threads: int = 1
+
+    @property
+    def dataset(self):
+        """``scgm`` or ``ms``, the paper's dataset that the template belongs to, else None."""
+        return self.template if self.template in DATASETS else None
+
+    @property
+    def split_names(self):
+        """Names of the splits in order."""
+        return [f"split-{index + 1:02d}" for index in range(self.n_splits)]
+
+    def model_folder(self, model):
+        """Return the folder of a model such as ``conv_staple/split-01``."""
+        return self.folder / "models" / model
+
+    def config(self, candidate):
+        """Return a candidate's configuration on all raters, without split, data and output."""
+        base = base_config(self.template, candidate.base)
+        return raters_first(merge_patch(merge_patch(base, self.overrides), candidate.overrides))
+
+    def n_raters(self, candidate):
+        """Return the number of raters in a candidate's ``target_suffix``."""
+        return len(nested_target_suffix(self.config(candidate)["loader_parameters"]["target_suffix"])[0])
+
+    def members(self, candidate, split):
+        """Return the models to train for a candidate and split: itself, or one per rater of an ensemble."""
+        model = f"{candidate.name}/{split}"
+        if not candidate.ensemble:
+            return [model]
+        return [f"{model}/rater{rater}" for rater in candidate.raters or range(1, self.n_raters(candidate) + 1)]
+
+    def candidate(self, name):
+        """Return the candidate of this name."""
+        return next(candidate for candidate in self.candidates if candidate.name == name)
+
+    def models(self):
+        """Return ``{"<candidate>/<split>": [models to train]}``, split by split, so that early results compare all."""
+        return {
+            f"{candidate.name}/{split}": self.members(candidate, split)
+            for split in self.split_names
+            for candidate in self.candidates
+        }
+
+    def changed_settings(self):
+        """Return what differs from the template, one text per setting, for the notes under every result."""
+        if not self.overrides:
+            return []
+        template = base_config(self.template, self.candidates[0].base)
+        lines = [
+            f"{'.'.join(path)} = {value} (template: {_look_up(template, path)})"
+            for path, value in _leaves(self.overrides)
+        ]
+        return ["Settings that differ from the template: " + "; ".join(lines) + "."]
+
+
+def _leaves(patch, prefix=()):
+    for key, value in patch.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, (*prefix, key))
+        else:
+            yield (*prefix, key), value
+
+
+def _look_up(config, path):
+    for key in path:
+        if not isinstance(config, dict) or key not in config:
+            return "not set"
+        config = config[key]
+    return config
+
+
+def load_study(folder):
+    """Return the study saved in ``folder``.
+
+    Raises:
+        InputError: If there is none.
+    """
+    folder = Path(folder).resolve()
+    if not (folder / SETTINGS).exists():
+        raise InputError(f"{folder} must hold a study ({SETTINGS}). Start one with 'ivadomed_labelfusion study run'.")
+    content = read_json(folder / SETTINGS)
+    candidates = tuple(Candidate(**{**entry, "raters": tuple(entry["raters"])}) for entry in content["candidates"])
+    known = {key: value for key, value in content.items() if key not in ("candidates", "version")}
+    return Study(**{**known, "folder": folder, "candidates": candidates})
+
+
+def prepare_study(study):
+    """Check a study, and write its settings, splits and configurations; what is there already must agree.
+
+    A study may grow: candidates and splits can be added to a folder whose other settings are the same.
+
+    Args:
+        study (Study): The study to prepare.
+
+    Returns:
+        Study: The same, with the candidates and splits that the folder has besides.
+
+    Raises:
+        InputError: If the folder holds a study with other settings, the dataset lacks what the template needs, or a
+            configuration contradicts itself.
+    """
+    if (study.folder / SETTINGS).exists():
+        study = _grow(load_study(study.folder), study)
+    splits, files = plan_splits(study)
+    for candidate in study.candidates:
+        raise_on_errors(study.config(candidate), source=f"candidate {candidate.name}")
+        if candidate.raters:
+            training_config(study.config(candidate), raters=candidate.raters)
+    write_splits(splits, files, study.folder / "splits")
+    for split in study.split_names:
+        content = read_split(study.folder / "splits", split)
+        for candidate in study.candidates:
+            for model in study.members(candidate, split):
+                _write_configs(study, candidate, model, content)
+    saved = {key: value for key, value in asdict(study).items() if key != "folder"}
+    write_json(study.folder / SETTINGS, {"version": __version__, **saved}, overwrite=True)
+    return study
+
+
+def plan_splits(study):
+    """Return ``(splits, files of each subject)`` of a study, from its dataset."""
+    loader = study.config(study.candidates[0])["loader_parameters"]
+    contrasts = loader["contrast_params"]["training_validation"]
+    files = find_subjects(study.bids, loader["target_suffix"], contrasts)
+    centre_of = read_centres(study.bids, files) if study.design == "scgm" else None
+    options = {"design": study.design, "n": study.n_splits, "study_seed": study.study_seed, "centre_of": centre_of}
+    return make_splits(files, **options), files
+
+
+def _grow(old, new):
+    before, now = asdict(old), asdict(new)
+    for key in ("bids", "template", "design", "study_seed", "overrides"):
+        if before[key] != now[key]:
+            raise InputError(
+                f"{old.folder} holds a study with {key} {before[key]!r}, got {now[key]!r}. "
+                "Repeat the settings of the first run, or choose another --output."
+            )
+    candidates = {candidate.name: candidate for candidate in old.candidates}
+    for candidate in new.candidates:
+        if candidates.setdefault(candidate.name, candidate) != candidate:
+            raise InputError(
+                f"{old.folder} holds a candidate {candidate.name} with other settings. Give the new one another name."
+            )
+    grown = {"candidates": tuple(candidates.values()), "n_splits": max(old.n_splits, new.n_splits)}
+    return Study(**{**{name: getattr(new, name) for name in Study.__dataclass_fields__}, **grown})
+
+
+def _write_configs(study, candidate, model, split):
+    folder = study.model_folder(model)
+    member = model.split("/")[2:]
+    full = merge_patch(
+        study.config(candidate),
+        {
+            "path_output": str(folder),
+            "model_name": candidate.name,
+            "log_file": "log",
+            "gpu_ids": [0],
+            "loader_parameters": {"path_data": [study.bids]},
+            # ivadomed reads the subjects from the file; the seed makes weights and augmentation repeat
+            "split_dataset": {
+                "fname_split": str(study.folder / "splits" / f"{split['name']}.joblib"),
+                "random_seed": split["seed"],
+            },
+        },
+    )
+    if "SampleRater" in full["transformation"]:
+        full["transformation"]["SampleRater"]["seed"] = split["seed"]
+    raters = [int(member[0].removeprefix("rater"))] if member else candidate.raters
+    train = training_config(full, raters=raters) if raters else full
+    # the study evaluates against all raters in a step of its own, members of ensembles only after averaging
+    test = train if member else full
+    evaluation = {key: value for key, value in test["evaluation_parameters"].items() if key != "inter_rater"}
+    test = {**test, "command": "test", "evaluation_parameters": evaluation}
+    for name, config in (("train.json", train), ("test.json", test)):
+        path = folder / name
+        if path.exists() and read_json(path) != config:
+            raise InputError(
+                f"{path} differs from what this study would use. Repeat the settings of the first run, or choose "
+                "another --output."
+            )
+        if not path.exists():
+            write_json(path, config)
+
+
+def class_names(study):
+    """Return the names of the classes, as the evaluation calls them in its columns."""
+    from ivadomed_labelfusion.evaluation.dataset import names_of_suffixes
+
+    loader = study.config(study.candidates[0])["loader_parameters"]
+    return tuple(names_of_suffixes(nested_target_suffix(loader["target_suffix"]))[0])
+
+
+def uses_one_class(study):
+    """Whether there is one class, for which ivadomed searches a threshold after training."""
+    loader = study.config(study.candidates[0])["loader_parameters"]
+    return len(loader["target_suffix"]) == 1
