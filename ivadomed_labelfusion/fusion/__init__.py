@@ -5,7 +5,16 @@ masks. No files, no torch, nothing but numpy.
 """
 
 from ivadomed_labelfusion.fusion.consensus import Consensus
-from ivadomed_labelfusion.fusion.engine import METHODS, OPTIONS, check_method, consensus, fuse, fuse_classes
+from ivadomed_labelfusion.fusion.engine import (
+    METHODS,
+    OPTIONS,
+    ClassConsensus,
+    check_method,
+    consensus,
+    consensus_classes,
+    fuse,
+    fuse_classes,
+)
 from ivadomed_labelfusion.fusion.multilabel import MultiLabelStapleResult, multilabel_staple
 from ivadomed_labelfusion.fusion.report import (
     LeaveOneOut,
@@ -22,6 +31,7 @@ from ivadomed_labelfusion.fusion.voting import average, intersection, majority, 
 __all__ = [
     "METHODS",
     "OPTIONS",
+    "ClassConsensus",
     "Consensus",
     "LeaveOneOut",
     "MultiLabelStapleResult",
@@ -32,6 +42,7 @@ __all__ = [
     "average",
     "check_method",
     "consensus",
+    "consensus_classes",
     "fuse",
     "fuse_classes",
     "intersection",

@@ -1,6 +1,7 @@
 """One call for every fusion method."""
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -123,6 +124,20 @@ def fuse_classes(
     Raises:
         InputError: If an argument is not as described.
     """
+    result = consensus_classes(
+        masks, method, multiclass=multiclass, region=region, margin=margin, names=names, **options
+    )
+    return result.posterior if soft or method == "average" else result.labels()
+
+
+def consensus_classes(masks, method="staple", *, multiclass="joint", region="image", margin=10, names=None, **options):
+    """Fuse the raters' binary masks of several classes and return everything known about the result.
+
+    Arguments as for `fuse_classes`.
+
+    Returns:
+        ClassConsensus
+    """
     check_method(method, options)
     if multiclass not in MULTICLASS:
         raise InputError(f"multiclass must be one of {', '.join(MULTICLASS)}, got {multiclass!r}.")
@@ -130,26 +145,67 @@ def fuse_classes(
     n_classes = {len(of_rater) for of_rater in masks}
     if len(n_classes) != 1 or n_classes == {0}:
         raise InputError(
-            f"masks must be (raters, classes, *spatial) with equal classes, got {sorted(n_classes)} classes."
+            "masks must be (raters, classes, *spatial) with the same classes for each rater, got "
+            f"{len(masks)} raters with {sorted(n_classes)} classes."
         )
     by_class = list(zip(*masks, strict=True))
     if multiclass == "per_class" or len(by_class) == 1 or method in ("average", "union"):
-        common = {"soft": soft, "region": region, "margin": margin, "names": names}
-        return np.stack([fuse(list(of_class), method, **common, **options) for of_class in by_class])
+        common = {"region": region, "margin": margin, "names": names}
+        results = [consensus(list(of_class), method, **common, **options) for of_class in by_class]
+        for result in results:
+            if getattr(result, "is_multilabel", False):
+                raise InputError(
+                    f"masks of one class must be binary, got the labels {result.label_values.tolist()}. "
+                    "Split label maps into one mask per class."
+                )
+        return ClassConsensus(results, len(by_class), np.zeros(len(masks), np.int64))
     reader = ClassVotes(by_class, names)
     patterns = encode(reader, region=region, margin=margin)
     if reader.n_overlap.any():
-        per_rater = ", ".join(
-            f"{name} {count}" for name, count in zip(patterns.names, reader.n_overlap, strict=True) if count
-        )
-        warnings.warn(
-            f"Voxels with several classes of one rater count for the class listed first: {per_rater}.", stacklevel=2
-        )
-    result = METHODS[method](patterns, **options)
-    return np.stack([_of_class(result, index + 1, soft) for index in range(len(by_class))])
+        warnings.warn(overlap_note(patterns.names, reader.n_overlap), stacklevel=2)
+    return ClassConsensus([METHODS[method](patterns, **options)], len(by_class), reader.n_overlap)
 
 
-def _of_class(result, label, soft):
+def overlap_note(names, n_overlap):
+    """Say how many voxels of each rater had several classes."""
+    per_rater = ", ".join(f"{name} {count}" for name, count in zip(names, n_overlap, strict=True) if count)
+    return f"Voxels with several classes of one rater count for the class listed first: {per_rater}."
+
+
+@dataclass(eq=False)
+class ClassConsensus:
+    """The consensus on several classes.
+
+    Attributes:
+        results (list of Consensus): One per class; a single one on label maps where classes were fused jointly.
+        n_classes (int): C.
+        n_overlap (ndarray): ``(R,)`` int64, voxels that each rater gave to several classes (joint fusion only).
+    """
+
+    results: list
+    n_classes: int
+    n_overlap: np.ndarray
+
+    @property
+    def is_joint(self):
+        """Whether one result holds all classes."""
+        return len(self.results) < self.n_classes
+
+    def labels(self):
+        """Return the hard consensus ``(C, *spatial)`` uint8."""
+        if self.is_joint:
+            return np.stack([_of_class(self.results[0], c + 1, soft=False) for c in range(self.n_classes)])
+        return np.stack([result.labels() for result in self.results])
+
+    @property
+    def posterior(self):
+        """The probability of each class, ``(C, *spatial)`` float32 in [0, 1]."""
+        if self.is_joint:
+            return np.stack([_of_class(self.results[0], c + 1, soft=True) for c in range(self.n_classes)])
+        return np.stack([result.posterior for result in self.results])
+
+
+def _of_class(result, label, *, soft):
     """Return one label of a fused label map as a mask or, soft, as a probability; zeros if no rater gave it."""
     index = np.flatnonzero(result.label_values == label)
     dtype = np.float32 if soft else np.uint8
