@@ -301,7 +301,7 @@ def _check_crop(folder, plan, masks, brain, image, options, report):
         report.add(
             "warning",
             f"the crop to {size} pixels of {resolution} mm {around} (template {options.template}) keeps "
-            f"{100 * report.kept:.1f} % of the labelled voxels. {cure}",
+            f"{100 * report.kept:.2f} % of the labelled voxels. {cure}",
         )
 
 

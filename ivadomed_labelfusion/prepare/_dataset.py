@@ -66,7 +66,7 @@ def run(
                 f"{raw} holds no usable subject of {plan.title}. docs/datasets.md shows the layouts.\n{found}".rstrip()
             )
         if progress or dry_run:
-            _report.print_plan(plan, Console() if dry_run else console)
+            _report.print_plan(plan, _wide(Console(stderr=not dry_run)))
         _stop_on(plan.problems, strict=strict, done="Nothing was written.")
         if dry_run:
             return _report.Report(None, plan, [], plan.problems, [])
@@ -80,6 +80,12 @@ def run(
             if fuse:
                 _fuse(plan, staging, fuse, jobs)
     return _report.Report(out, plan, reports, problems, list(fuse))
+
+
+def _wide(console):
+    from rich.console import Console
+
+    return console if console.is_terminal else Console(file=console.file, width=_report.PLAIN_WIDTH)
 
 
 def _existing_parent(out):
@@ -154,15 +160,21 @@ def _stop_on(problems, *, strict, done):
     errors = [problem for problem in problems if problem.level == "error"]
     warnings = [problem for problem in problems if problem.level == "warning"]
     if errors:
-        rest = f"\nand {len(warnings)} warnings:\n" + _report.problems_text(warnings, "warning") if warnings else ""
+        rest = (
+            f"\nand {_count(warnings, 'warning')}:\n" + _report.problems_text(warnings, "warning") if warnings else ""
+        )
         raise InputError(
-            f"{len(errors)} errors in the download. {done}\n{_report.problems_text(errors, 'error')}{rest}"
+            f"the download has {_count(errors, 'error')}. {done}\n{_report.problems_text(errors, 'error')}{rest}"
         )
     if strict and warnings:
         raise InputError(
-            f"{len(warnings)} warnings, which --strict turns into errors. {done}\n"
+            f"{_count(warnings, 'warning')}, turned into errors by --strict. {done}\n"
             + _report.problems_text(warnings, "warning")
         )
+
+
+def _count(problems, word):
+    return f"{len(problems)} {word}{'s' if len(problems) != 1 else ''}"
 
 
 def _convert_all(plan, staging, options, jobs, progress, console):

@@ -4,14 +4,15 @@ import numpy as np
 
 # RAS (nibabel) to LPS (ITK) coordinates
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
+SAMPLES = 50_000
 
 
 def register_rigid(fixed_path, moving_path):
     """Register ``moving`` rigidly to ``fixed`` and resample it onto the fixed grid.
 
-    Mattes mutual information on at most 200,000 voxels drawn with a fixed seed, regular step gradient descent over
-    three resolutions (one for small images), one thread: the same input gives the same result. Both images are in the
-    same scanner's coordinates, so the search starts at the identity. Intensities are interpolated linearly, 0 outside.
+    Mattes mutual information on at most 50,000 voxels drawn with a fixed seed, Powell's method over two resolutions,
+    one thread: the same input gives the same result. Both images are in the same scanner's coordinates, so the search
+    starts at the identity. Intensities are interpolated linearly, 0 outside.
 
     Args:
         fixed_path (str or Path): The FLAIR image.
@@ -29,16 +30,18 @@ def register_rigid(fixed_path, moving_path):
     method = sitk.ImageRegistrationMethod()
     method.SetGlobalDefaultNumberOfThreads(1)
     method.SetNumberOfThreads(1)
-    method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=48)
+    method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=32)
     method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(_sampling(fixed), seed=1)
+    method.SetMetricSamplingPercentage(min(1.0, SAMPLES / fixed.GetNumberOfPixels()), seed=1)
     method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2.0, minStep=1e-3, numberOfIterations=200, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-6
+    # on phantoms with known motion and slices of 5-7 mm, Powell came within 1 mm where gradient descent was 2-10 mm off
+    method.SetOptimizerAsPowell(
+        numberOfIterations=30, maximumLineIterations=50, stepLength=1.0, stepTolerance=1e-2, valueTolerance=1e-4
     )
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([4, 2, 1] if min(fixed.GetSize()) >= 64 else [1])
-    method.SetSmoothingSigmasPerLevel([4, 2, 0] if min(fixed.GetSize()) >= 64 else [0])
+    # a radian moves the edge of the head by some 50-100 mm
+    method.SetOptimizerScales([50.0, 50.0, 50.0, 1.0, 1.0, 1.0])
+    method.SetShrinkFactorsPerLevel([2 if min(fixed.GetSize()) >= 64 else 1, 1])
+    method.SetSmoothingSigmasPerLevel([3.0, 1.0])
     method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(True)
     method.SetInitialTransform(start, inPlace=True)
     method.Execute(fixed, moving)
@@ -53,8 +56,3 @@ def register_rigid(fixed_path, moving_path):
     matrix[:3, :3] = rotation
     matrix[:3, 3] = centre + np.array(start.GetTranslation()) - rotation @ centre
     return data.astype(np.float32), _FLIP @ matrix @ _FLIP, float(method.GetMetricValue())
-
-
-def _sampling(fixed):
-    """Share of voxels for the metric: about 200,000 are plenty, small images take all."""
-    return float(min(1.0, max(0.01, 200_000 / fixed.GetNumberOfPixels())))

@@ -6,6 +6,9 @@ import numpy as np
 
 from ivadomed_labelfusion.prepare._plan import Problem
 
+# width of tables that go to a file or pipe
+PLAIN_WIDTH = 150
+
 
 @dataclass
 class Report:
@@ -43,22 +46,28 @@ def dataset_problem(level, text):
 
 def print_plan(plan, console):
     """Print what would be written as a table."""
-    from rich.table import Table
-
-    table = Table(title=f"{plan.title}: plan", title_justify="left")
-    for heading in ("subject", "source", "institution", "images", "raters", "other masks"):
-        table.add_column(heading)
+    table = _table(f"{plan.title}: plan", "subject", "source", "institution", "raters", "other masks", "images")
     for subject in plan.subjects:
         others = [mask.rater for mask in subject.masks if not mask.rater.startswith("rater")]
         table.add_row(
             subject.name,
             subject.source_id,
             str(subject.participant.get("institution_id", "")),
-            ", ".join(image.contrast + (" (registered)" if image.register else "") for image in subject.images),
             _numbers(subject.raters),
             ", ".join([*dict.fromkeys(others), *(["brain"] if subject.brain else [])]) or "-",
+            ", ".join(image.contrast + (" (registered)" if image.register else "") for image in subject.images),
         )
     console.print(table)
+
+
+def _table(title, *headings):
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading != "images")
+    return table
 
 
 def _numbers(raters):
@@ -67,14 +76,11 @@ def _numbers(raters):
 
 def print_summary(report, console):
     """Print subjects, raters, volumes per class and rater, pairwise Dice, crop coverage and all problems."""
-    from rich.table import Table
-
     if report.subjects:
         for name in report.plan.classes:
-            console.print(_class_table(report, name, Table))
-        table = Table(title="Pairwise Dice of the raters, mean over subjects", title_justify="left")
-        for heading in ("class", "lowest pair", "mean of pairs", "highest pair"):
-            table.add_column(heading)
+            console.print(_class_table(report, name))
+        title = "Pairwise Dice of the raters, mean over subjects"
+        table = _table(title, "class", "lowest pair", "mean of pairs", "highest pair")
         for name in report.plan.classes:
             table.add_row(name, *_dice_row([subject.dice.get(name, {}) for subject in report.subjects]))
         console.print(table)
@@ -84,7 +90,7 @@ def print_summary(report, console):
         console.print(
             f"Wrote {len(report.subjects)} subjects with {len(raters)} raters to {report.out}"
             + (f", fused by {', '.join(report.fused)}" if report.fused else "")
-            + f"; {len(report.warnings)} warnings.",
+            + f"; warnings: {len(report.warnings)}.",
             markup=False,
             soft_wrap=True,
         )
@@ -98,12 +104,11 @@ def print_problems(problems, console):
             console.print(f"{level}: {problem}", style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def _class_table(report, name, table_class):
+def _class_table(report, name):
     raters = sorted({r for s in report.subjects for r in s.volumes_mm3.get(name, {})}, key=lambda r: (len(r), r))
-    table = table_class(title=f"{name}: volume in ml per rater", title_justify="left")
-    for heading in ("subject", "axes", "voxel mm", *(rater.replace("rater", "r") for rater in raters), "mean Dice"):
-        table.add_column(heading)
-    table.add_column("kept by crop")
+    columns = (rater.replace("rater", "r") for rater in raters)
+    title = f"{name}: volume in ml per rater, mean Dice of their pairs, share kept by the crop"
+    table = _table(title, "subject", "axes", "voxel mm", *columns, "Dice", "kept")
     for subject in report.subjects:
         volumes = subject.volumes_mm3.get(name, {})
         pairs = list(subject.dice.get(name, {}).values())
@@ -113,7 +118,7 @@ def _class_table(report, name, table_class):
             "x".join(f"{size:.3g}" for size in subject.voxel_mm),
             *(f"{volumes[rater] / 1000:.3g}" if rater in volumes else "missing" for rater in raters),
             f"{np.mean(pairs):.3f}" if pairs else "-",
-            "-" if subject.kept is None else f"{100 * subject.kept:.1f} %",
+            "-" if subject.kept is None else f"{100 * subject.kept:.2f}%",
         )
     return table
 

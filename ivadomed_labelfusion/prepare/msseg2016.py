@@ -177,6 +177,7 @@ def plan(files, *, contrasts, space):
         title="MSSEG-2016",
         description={
             "License": "See README",
+            "HowToAcknowledge": "Cite Commowick et al. 2018 and 2021, see README",
             "ReferencesAndLinks": [
                 "https://doi.org/10.1038/s41598-018-31911-7",
                 "https://doi.org/10.1016/j.neuroimage.2021.118589",
@@ -254,12 +255,17 @@ def _say_missing_contrasts(problems, tables, contrasts, space):
         if not lacking:
             continue
         everywhere = [c for c in CONTRASTS if all((space, c) in found for found in with_flair.values())]
-        who = "all subjects" if len(lacking) == len(with_flair) else ", ".join(lacking)
+        none = len(lacking) == len(with_flair)
+        who = (
+            f"no subject has a {space} {contrast} image"
+            if none
+            else f"{', '.join(lacking)}: no {space} {contrast} image"
+        )
         problems.append(
             Problem(
                 "error",
-                "" if len(lacking) == len(with_flair) else lacking[0],
-                f"no {space} {contrast} image for {who}. All subjects have: {', '.join(everywhere)}. Go on without it: "
+                "",
+                f"{who}. All subjects have: {', '.join(everywhere)}. Go on without it: "
                 f"--contrasts {' '.join(everywhere)} (and take {contrast} out of contrast_params, too).",
             )
         )

@@ -161,6 +161,7 @@ def plan(files):
         title="Spinal cord gray matter segmentation challenge 2016",
         description={
             "License": "See README and LICENSE",
+            "HowToAcknowledge": "Cite Prados et al. 2017, see README",
             "ReferencesAndLinks": ["https://doi.org/10.1016/j.neuroimage.2017.03.010"],
             "SourceDatasets": [{"URL": "http://rebrand.ly/scgmchallenge"}],
         },
