@@ -133,18 +133,20 @@ def _show(evaluation):
 
     table = Table(title=f"Means over {_images(evaluation)}")
     table.add_column("metric", no_wrap=True)
-    columns = {"mean": "prediction"} if evaluation.rows else {}
-    if evaluation.rater_rows:
-        columns["raters_mean"] = "raters"
-        columns.update({rater: rater for rater in dict.fromkeys(rater for _, rater in evaluation.rater_rows)})
-    for head in columns.values():
+    raters = list(dict.fromkeys(rater for _, rater in evaluation.rater_rows))
+    heads = ["prediction"] if evaluation.rows else []
+    for head in [*heads, "raters", "lowest rater", "highest rater"] if raters else heads:
         table.add_column(head, justify="right")
     wanted = tuple(f"ir_{name}" for name in SHOWN)
     for row in evaluation.summary:
         name = row["metric"]
         if name.endswith("_pooled") or not any(name == stem or name.startswith(f"{stem}_") for stem in wanted):
             continue
-        table.add_row(name.removeprefix("ir_"), *(f"{row[key]:.4g}" if key in row else "" for key in columns))
+        values = [row["mean"]] if evaluation.rows else []
+        if raters:
+            means = [row[rater] for rater in raters]
+            values += [row["raters_mean"], min(means), max(means)]
+        table.add_row(name.removeprefix("ir_"), *(f"{value:.4g}" for value in values))
     Console().print(table)
 
 

@@ -4,6 +4,7 @@ from ivadomed_labelfusion.evaluation.dataset import evaluate_dataset, evaluate_r
 from ivadomed_labelfusion.evaluation.results import Evaluation, ResultWriter, write_results
 from ivadomed_labelfusion.evaluation.settings import Settings, settings_from_config
 from ivadomed_labelfusion.evaluation.subject import SubjectResult, evaluate_subject
+from ivadomed_labelfusion.evaluation.validation import validation_functions
 
 __all__ = [
     "Evaluation",
@@ -14,5 +15,6 @@ __all__ = [
     "evaluate_raters",
     "evaluate_subject",
     "settings_from_config",
+    "validation_functions",
     "write_results",
 ]

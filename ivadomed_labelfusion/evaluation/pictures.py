@@ -10,6 +10,8 @@ UNDERCONFIDENT = "#7B3294"
 IDENTITY = "#C1121F"
 _BAR = "#B9CFE4"
 _DOT = "#D62828"
+# the faint background of a sigmoid would hide the image
+_CLEAR_BELOW = 0.02
 
 
 def draw_reliability(axes, curve, *, title=None):
@@ -42,7 +44,7 @@ def draw_reliability(axes, curve, *, title=None):
     for edge, size, value in zip(left[filled], width[filled], accuracy[filled], strict=True):
         axes.plot([edge, edge + size], [value, value], color="black", linewidth=1)
     axes.plot([0, 1], [0, 1], color=IDENTITY, linewidth=1)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Confidence", ylabel="Accuracy", aspect="equal")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Confidence", ylabel="Accuracy", box_aspect=1)
     value = "not defined" if np.isnan(curve.ece) else f"{100 * curve.ece:.2f} %"
     axes.set_title(f"{title}\nECE: {value}" if title else f"ECE: {value}")
     if axes.get_legend_handles_labels()[0]:
@@ -83,9 +85,9 @@ def draw_entropy(axes, raters, prediction, *, title=None):
     top = 1.06 * max(raters.max(initial=0), prediction.max(initial=0)) or 1.0
     axes.plot([0, top], [0, top], color="black", linestyle="--", linewidth=1)
     axes.scatter(raters, prediction, s=16, color=_DOT, edgecolor="white", linewidth=0.4, zorder=3)
-    axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
+    axes.set(xlim=(0, top), ylim=(0, top), box_aspect=1)
     axes.set(xlabel="Entropy of the raters [nats]", ylabel="Entropy of the prediction [nats]")
-    scores = f"MAE: {np.abs(error).mean():.3g}   MSE: {np.square(error).mean():.3g}"
+    scores = f"MAE: {np.abs(error).mean():.4g}   MSE: {np.square(error).mean():.4g}"
     axes.set_title(f"{title}\n{scores}" if title else scores)
 
 
@@ -96,7 +98,7 @@ def entropy_figure(entropies, *, title=None):
         entropies (dict): Form to ``(raters, prediction)``, each a sequence over subjects.
         title (str): Above all.
     """
-    figure, axes = figures.new_figure(1, len(entropies), width=3.2 * len(entropies), height=3.4, squeeze=False)
+    figure, axes = figures.new_figure(1, len(entropies), width=3.2 * len(entropies), height=3.6, squeeze=False)
     with figures.style():
         for cell, (form, (raters, prediction)) in zip(axes[0], entropies.items(), strict=True):
             draw_entropy(cell, raters, prediction, title=f"{form} form")
@@ -138,9 +140,13 @@ def disagreement_figure(slices, class_names, *, title=None, reference="STAPLE"):
             figures.draw_slice(cells[1], _gray(view), list(view.raters[:, index]), line_width=0.7, **options)
             soft = figures.draw_slice(cells[2], _gray(view), overlay=view.average[index], **options)
             figures.draw_slice(cells[3], _gray(view), [view.reference[index]], **options)
-            figures.draw_slice(cells[4], _gray(view), overlay=view.prediction[index], **options)
-            error = view.prediction[index] - view.average[index]
+            prediction = view.prediction[index]
+            shown = np.where(prediction < _CLEAR_BELOW, 0, prediction)
+            figures.draw_slice(cells[4], _gray(view), overlay=shown, **options)
+            error = prediction - view.average[index]
             signed = figures.draw_slice(cells[5], error, colormap=diverging, limits=(-1, 1), **options)
+            for spine in cells[5].spines.values():
+                spine.set(visible=True, color="#BBBBBB", linewidth=0.5)
             where = f"slice {view.index}" if view.axis >= 0 else "image"
             cells[0].set_ylabel(f"{where}\n{class_names[index]}" if len(class_names) > 1 else where)
             if row == 0:

@@ -251,7 +251,7 @@ def _own_values(column, value, names):
 
 
 def _slices(image, raters, reference, prediction, voxel_size_mm, count):
-    """Return the slices on which the raters disagree most, cut out around the masks."""
+    """Return the slices on which the raters disagree most, all cut out along the same box around the masks."""
     axis = figures.slice_axis(voxel_size_mm) if raters.ndim > 4 else None
     box = bounding_box(raters.any(axis=(0, 1)))
     if axis is None:
@@ -260,31 +260,31 @@ def _slices(image, raters, reference, prediction, voxel_size_mm, count):
         chosen = [reference.shape[axis + 1] // 2]
     else:
         # only the raters' bounding box, because their average would take as much memory as the image
-        inside = raters[(slice(None), slice(None), *box)].mean(axis=0, dtype=np.float32)
+        inside = np.moveaxis(raters[(slice(None), slice(None), *box)].mean(axis=0, dtype=np.float32), 0, -1)
         gap = max(1, reference.shape[axis + 1] // 20)
-        first = box[axis].start
-        chosen = [first + index for index in _most_disagreement(inside, count, axis, gap)]
-    return tuple(_cut(image, raters, reference, prediction, voxel_size_mm, axis, index) for index in chosen)
+        near = figures.most_disagreement_slices(inside, count, axis, min_gap=gap)
+        chosen = [box[axis].start + index for index in near]
 
-
-def _most_disagreement(average, count, axis, gap):
-    return figures.most_disagreement_slices(np.moveaxis(average, 0, -1), count, axis, min_gap=gap)
-
-
-def _cut(image, raters, reference, prediction, voxel_size_mm, axis, index):
-    def take(array):
+    def take(array, index):
         return array if axis is None else np.take(array, index, axis=axis - len(voxel_size_mm))
 
-    raters, reference, prediction = take(raters), take(reference), take(prediction)
-    box = figures.crop_around(raters.any(axis=(0, 1)) | reference.any(axis=0) | (prediction >= 0.5).any(axis=0))
-    spacing = tuple(size for number, size in enumerate(voxel_size_mm) if number != axis)
-    return SliceView(
-        index=0 if axis is None else int(index),
-        axis=-1 if axis is None else axis,
-        spacing_mm=spacing,
-        image=None if image is None else np.array(take(np.asarray(image))[box], np.float32),
-        raters=np.array(raters[(..., *box)]),
-        average=raters[(..., *box)].mean(axis=0, dtype=np.float32),
-        reference=np.array(reference[(..., *box)]),
-        prediction=np.array(prediction[(..., *box)], np.float32),
+    marked = [
+        take(raters, index).any(axis=(0, 1))
+        | take(reference, index).any(axis=0)
+        | (take(prediction, index) >= 0.5).any(0)
+        for index in chosen
+    ]
+    plane = figures.crop_around(np.logical_or.reduce(marked))
+    return tuple(
+        SliceView(
+            index=0 if axis is None else int(index),
+            axis=-1 if axis is None else axis,
+            spacing_mm=tuple(size for number, size in enumerate(voxel_size_mm) if number != axis),
+            image=None if image is None else np.array(take(np.asarray(image), index)[plane], np.float32),
+            raters=np.array(take(raters, index)[(..., *plane)]),
+            average=take(raters, index)[(..., *plane)].mean(axis=0, dtype=np.float32),
+            reference=np.array(take(reference, index)[(..., *plane)]),
+            prediction=np.array(take(prediction, index)[(..., *plane)], np.float32),
+        )
+        for index in chosen
     )
