@@ -1,0 +1,145 @@
+"""A study's results on disk: tidy tables, the paper's tables and figures, and the check of its findings.
+
+Everything here follows from the finished models and is made anew each time; models are never touched.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ivadomed_labelfusion.files import write_json, write_text
+from ivadomed_labelfusion.stats import OPTIMISM_NOTE
+from ivadomed_labelfusion.study import figures as study_figures
+from ivadomed_labelfusion.study.claims import check_claims, claims_to_markdown, claims_to_records
+from ivadomed_labelfusion.study.collect import (
+    collect_losses,
+    collect_models,
+    collect_reliability,
+    collect_results,
+    finished_models,
+    pooled_curves,
+    read_frame,
+)
+from ivadomed_labelfusion.study.plan import class_names
+from ivadomed_labelfusion.study.render import to_markdown, write_tables
+from ivadomed_labelfusion.study.status import DONE, model_statuses
+from ivadomed_labelfusion.study.summary import add_composite
+from ivadomed_labelfusion.study.tables import build_tables, compare_with_paper
+
+
+@dataclass(frozen=True)
+class Results:
+    """What `write_results` made.
+
+    Attributes:
+        tables (dict): Name to Table.
+        files (list of Path): Everything written.
+        notes (list of str): What a reader must know, also under every table.
+    """
+
+    tables: dict
+    files: list
+    notes: list
+
+
+def study_notes(study):
+    """Return what must stand under every result: settings that differ from the template, unfinished models."""
+    statuses = model_statuses(study)
+    finished = sum(item.state == DONE for item in statuses)
+    notes = study.changed_settings()
+    if finished < len(statuses):
+        notes.append(f"Only {finished} of {len(statuses)} models are finished; the others are missing here.")
+    notes.append(f"{study.n_splits} splits, study seed {study.study_seed}, template {Path(study.template).name}.")
+    return notes
+
+
+def write_results(study, *, compare_paper=False):
+    """Collect the finished models and write ``results/``: CSV files, ``tables/``, ``figures/`` and a README.
+
+    Args:
+        study (Study): The study.
+        compare_paper (bool): Also set the paper's numbers beside ours.
+
+    Returns:
+        Results
+
+    Raises:
+        InputError: If no model is finished, or the paper has no numbers for this template.
+    """
+    folder = study.folder / "results"
+    names = class_names(study)
+    results = add_composite(collect_results(study), names)
+    reliability = collect_reliability(study)
+    models = collect_models(study, reliability)
+    losses = collect_losses(study)
+    notes = study_notes(study)
+    tables = build_tables(results, models, names, notes=notes)
+    if compare_paper:
+        tables |= compare_with_paper(tables, study.dataset or Path(study.template).name)
+    files = []
+    for name, frame in (("results", results), ("models", models), ("reliability", reliability), ("losses", losses)):
+        files.append(folder / f"{name}.csv")
+        write_text(files[-1], frame.to_csv(index=False), overwrite=True)
+    files += write_tables(tables, folder / "tables", overwrite=True)
+    files += _write_figures(study, results, models, reliability, losses, names, folder / "figures")
+    files.append(folder / "README.md")
+    write_text(files[-1], _readme(study, tables, folder, files), overwrite=True)
+    return Results(tables, files, notes)
+
+
+def _write_figures(study, results, models, reliability, losses, names, folder):
+    from ivadomed_labelfusion.study.comparison import visual_comparison
+
+    drawn = {}
+    if study_figures.entropy_columns_present(results):
+        drawn["entropy"] = study_figures.entropy_figure(results)
+    if len(reliability):
+        for form, region in dict.fromkeys(zip(reliability["form"], reliability["region"], strict=True)):
+            curves = pooled_curves(reliability, form, region)
+            drawn[f"reliability_{form}_{region}"] = study_figures.reliability_figure(curves)
+    if "composite_score" in results and results["composite_score"].notna().any():
+        drawn["composite"] = study_figures.composite_figure(results)
+    if len(losses):
+        drawn["validation_loss"] = study_figures.validation_loss_figure(losses)
+    if len(set(results["candidate"])) > 1:
+        drawn["radar"] = study_figures.radar_figure(results, models, names)
+    drawn["comparison"] = visual_comparison(study, results)
+    files = []
+    for name, figure in drawn.items():
+        files += study_figures.write_figure(figure, folder, name, overwrite=True)
+    return files
+
+
+def _readme(study, tables, folder, files):
+    lines = [f"# Results of the study {study.folder.name}", ""]
+    for table in tables.values():
+        lines += [to_markdown(table), ""]
+    lines += ["## Figures", ""]
+    for path in files:
+        if path.suffix == ".png":
+            lines += [f"![{path.stem}]({path.relative_to(folder).as_posix()})", ""]
+    return "\n".join(lines)
+
+
+def write_claims(study):
+    """Check the paper's findings on the collected results; write ``results/claims.md`` and ``.json``.
+
+    Reads ``results/results.csv`` and ``models.csv`` as they are.
+
+    Returns:
+        tuple: ``(list of Verdict, notes, list of files)``
+
+    Raises:
+        InputError: If the results were not collected yet.
+    """
+    folder = study.folder / "results"
+    results, models = read_frame(folder / "results.csv"), read_frame(folder / "models.csv")
+    verdicts = check_claims(results, models, class_names(study), dataset=study.dataset)
+    notes = [*study_notes(study), OPTIMISM_NOTE]
+    write_text(folder / "claims.md", claims_to_markdown(verdicts, notes=notes), overwrite=True)
+    write_json(folder / "claims.json", {"claims": claims_to_records(verdicts), "notes": notes}, overwrite=True)
+    return verdicts, notes, [folder / "claims.md", folder / "claims.json"]
+
+
+def has_finished_models(study):
+    """Whether there is anything to collect."""
+    return bool(finished_models(study))

@@ -1,0 +1,122 @@
+"""Starting the workflow engine on a study."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+
+from ivadomed_labelfusion.errors import InputError
+
+SHIPPED_PROFILES = ("slurm",)
+
+
+def require_snakemake():
+    """Check that the engine is there.
+
+    Raises:
+        InputError: If not; the message names the command that installs it.
+    """
+    if sys.version_info < (3, 11):
+        raise InputError("'study run' must have Python 3.11 or newer, which Snakemake needs. Use a newer environment.")
+    if find_spec("snakemake") is None:
+        raise InputError("'study run' needs Snakemake. Install it with: pip install 'ivadomed_labelfusion[study]'")
+
+
+def count_gpus():
+    """Return the number of NVIDIA GPUs that this process may use, without starting torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+@contextlib.contextmanager
+def only_run(folder):
+    """Make sure that no other ``study run`` works on the folder.
+
+    Raises:
+        InputError: If one does.
+    """
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".run.lock", "a", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"Another 'study run' works on {folder}. Wait for it, or see how far it is with "
+                f"'ivadomed_labelfusion study status {folder}'."
+            ) from None
+        yield
+
+
+def profile_folder(study, profile):
+    """Return the folder of a Snakemake profile; a shipped one is copied into the study, where it may be edited.
+
+    Raises:
+        InputError: If ``profile`` is neither shipped nor a folder with a ``config.yaml``.
+    """
+    if profile in SHIPPED_PROFILES:
+        target = study.folder / f"profile-{profile}"
+        if not (target / "config.yaml").exists():
+            target.mkdir(parents=True, exist_ok=True)
+            shipped = resources.files("ivadomed_labelfusion.study").joinpath(f"workflow/{profile}.yaml")
+            (target / "config.yaml").write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
+        if profile == "slurm" and find_spec("snakemake_executor_plugin_slurm") is None:
+            raise InputError(
+                "--profile slurm needs Snakemake's SLURM plugin. Install it with: "
+                "pip install snakemake-executor-plugin-slurm"
+            )
+        return target
+    if (Path(profile) / "config.yaml").exists():
+        return Path(profile).resolve()
+    raise InputError(
+        f"--profile must be {' or '.join(SHIPPED_PROFILES)}, or a folder with Snakemake's config.yaml, got {profile}."
+    )
+
+
+def snakemake_command(study, *, profile=None):
+    """Return the command that does what is left of a study.
+
+    Args:
+        study (Study): Prepared on disk.
+        profile (Path): Folder of a Snakemake profile; None runs on this machine.
+
+    Returns:
+        list of str
+    """
+    snakefile = resources.files("ivadomed_labelfusion.study").joinpath("workflow/Snakefile")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(study.folder)]
+    # a failed model must not stop the others; nothing is redone because a file or a rule looks newer
+    command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
+    if profile is not None:
+        return [*command, "--profile", str(profile)]
+    command += ["--cores", str(study.cores)]
+    if study.gpus:
+        command += ["--resources", f"gpu={study.gpus}"]
+    return command
+
+
+def run_workflow(study, *, profile=None):
+    """Run the workflow until nothing more can be done.
+
+    Args:
+        study (Study): Prepared on disk.
+        profile (str): ``slurm`` or a folder; None runs on this machine.
+
+    Returns:
+        int: Snakemake's exit status; not 0 when models failed.
+    """
+    folder = profile_folder(study, profile) if profile else None
+    command = snakemake_command(study, profile=folder)
+    # a run that was killed leaves Snakemake's own lock behind; `only_run` is the one that counts
+    subprocess.run([*command, "--unlock"], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.run(command, check=False).returncode
