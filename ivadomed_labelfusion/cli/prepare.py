@@ -30,7 +30,7 @@ EXAMPLES = {
   ivadomed_labelfusion prepare msseg2016 downloads/ data/MSSEG2016 --space raw --subjects 'c01p*'
 """,
     "generic": """Patterns: {subject}, {rater}, {class}, {contrast}, {institution} and * stand for anything but a slash,
-** for folders of any depth. Quote them, so that the shell leaves them alone. Raters named 1, 2, ... become rater1, rater2, ...
+** for folders of any depth. Quote them, so that the shell leaves them alone. Raters 1, 2 become rater1, rater2.
 
 examples:
   binary masks of one class:

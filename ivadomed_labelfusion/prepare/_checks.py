@@ -1,9 +1,10 @@
 """Checks on one mask: grid, values, classes. Each returns clean data and the problems it found."""
 
-import itertools
-
 import nibabel
 import numpy as np
+
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.nifti import grid_distance_mm, readable, spatial_shape
 
 # corners of both grids nearer than this are the same grid stored with float32 rounding
 SAME_GRID_MM = 1e-3
@@ -16,29 +17,22 @@ def axis_codes(image):
     return "".join(code or "?" for code in nibabel.aff2axcodes(image.affine))
 
 
-def grid_distance_mm(shape, affine, other):
-    """Return the largest distance in mm between the corners of a grid under two affines."""
-    corners = np.array(list(itertools.product(*[(0, n - 1) for n in shape[:3]], [1]))).reshape(-1, 4)
-    # product() with the homogeneous 1 as the last axis
-    moved = corners @ (np.asarray(affine) - np.asarray(other)).T
-    return float(np.linalg.norm(moved[:, :3], axis=1).max())
-
-
-def spatial_shape(image):
-    """Return the shape without trailing axes of length 1."""
-    shape = image.shape
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
-
-
 def read_data(image, what):
-    """Return the voxels as an array without trailing axes of length 1, and a problem text if they cannot be used."""
+    """Return ``(array, None)`` without trailing axes of length 1, or ``(None, text)`` if the voxels cannot be read."""
     try:
-        data = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
-        return None, f"{what} cannot be read ({error}). Download it again."
+        with readable(what):
+            data = np.asanyarray(image.dataobj)
+    except (InputError, ValueError) as error:
+        return None, str(error)
     return data.reshape(spatial_shape(image)), None
+
+
+def turn_to(image, mask):
+    """Return ``mask`` with its axes in the order and direction of ``image``, without resampling."""
+    own, wanted = (nibabel.io_orientation(each.affine) for each in (mask, image))
+    if np.array_equal(own, wanted) or np.isnan(own).any() or np.isnan(wanted).any() or len(mask.shape) != 3:
+        return mask
+    return mask.as_reoriented(nibabel.orientations.ornt_transform(own, wanted))
 
 
 def check_grid(image, mask, what, *, repair):
@@ -55,20 +49,16 @@ def check_grid(image, mask, what, *, repair):
     """
     if spatial_shape(image) != spatial_shape(mask):
         return "error", (
-            f"{what} must have the image's shape {spatial_shape(image)}, got {spatial_shape(mask)}. It belongs to "
-            "another image or release; leave the subject out with --subjects, or get the mask again."
+            f"{what} must have its image's shape {spatial_shape(image)} (axes {axis_codes(image)}), got "
+            f"{spatial_shape(mask)} (axes {axis_codes(mask)}). It belongs to another image or release: leave the subject "
+            "out with --subjects, or get the mask again."
         )
-    distance = grid_distance_mm(image.shape, image.affine, mask.affine)
+    distance = grid_distance_mm(image, mask)
     if distance <= SAME_GRID_MM:
         return None
-    if axis_codes(image) != axis_codes(mask):
-        return "error", (
-            f"{what} has the orientation {axis_codes(mask)}, its image {axis_codes(image)}: the voxels would be "
-            "flipped. Reorient the mask, or leave the subject out with --subjects."
-        )
     if distance > ROUNDING_SHARE * min(image.header.get_zooms()[:3]):
         return "error", (
-            f"{what} lies up to {distance:.3g} mm off its image (the affines differ). It was drawn in another space; "
+            f"{what} lies up to {distance:.3g} mm off its image (the affines differ). It was drawn in another space: "
             "resample it yourself, or leave the subject out with --subjects."
         )
     if repair:

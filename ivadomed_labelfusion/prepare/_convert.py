@@ -10,7 +10,7 @@ import numpy as np
 from ivadomed_labelfusion import __version__
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import write_gzip, write_json
-from ivadomed_labelfusion.nifti import load_image, save_nifti, voxel_size_mm
+from ivadomed_labelfusion.nifti import load_image, save_nifti, spatial_shape, voxel_size_mm
 from ivadomed_labelfusion.prepare import _checks, _coverage
 from ivadomed_labelfusion.prepare._plan import Problem
 
@@ -85,7 +85,7 @@ def convert_subject(plan, staging, classes, options, *, exclusive):
         return report
     report.axes = _checks.axis_codes(image)
     report.voxel_mm = voxel_size_mm(image)
-    report.shape = _checks.spatial_shape(image)
+    report.shape = spatial_shape(image)
     masks = {name: {} for name in classes}
     for mask_plan in plan.masks:
         per_class, notes = _read_mask(mask_plan.file, mask_plan.values, image, options, report)
@@ -135,8 +135,10 @@ def _write_images(plan, anat, options, report):
         if reference is not None and not item.register:
             problem = _checks.check_grid(reference, image, item.file.place, repair=True)
             if problem and problem[0] == "error":
-                report.add("error", f"{problem[1]} The channels must share FLAIR's grid; try --space raw.")
+                report.add("error", f"{problem[1]} All channels must share the grid of {plan.images[0].file.place}.")
                 return None
+            if problem:
+                report.add("note", f"the headers of {item.file.place} and of its first channel differ by rounding.")
         if item.register:
             sidecar |= _register(plan, item, reference, target, image.get_data_dtype(), report)
             if report.failed:
@@ -207,6 +209,13 @@ def _read_mask(file, values, image, options, report):
         report.add("error", f"{file.place}: {error}")
         return {}, []
     notes = []
+    turned = _checks.turn_to(image, mask)
+    if turned is not mask:
+        axes = _checks.axis_codes(mask), _checks.axis_codes(image)
+        text = f"{file.place} has the axes {axes[0]}, its image {axes[1]}; it was turned without resampling."
+        notes.append(text)
+        report.add("note", text)
+        mask = turned
     problem = _checks.check_grid(image, mask, file.place, repair=options.repair_affine)
     if problem:
         report.add(*problem)
