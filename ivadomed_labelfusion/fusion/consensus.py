@@ -33,6 +33,11 @@ class Consensus:
         return self.patterns.names
 
     @property
+    def notes(self):
+        """What was noticed in the masks, such as a coding of 0 and 255."""
+        return list(self.patterns.notes)
+
+    @property
     def label_values(self):
         """``(K,)`` integer label values, in the order of the last axis of `pattern_posterior`; 0 first."""
         return self.patterns.labels

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.fusion.consensus import as_float32
+from ivadomed_labelfusion.fusion.consensus import Consensus, as_float32
 from ivadomed_labelfusion.fusion.multilabel import multilabel_staple_of_patterns
 from ivadomed_labelfusion.fusion.patterns import auto_patterns, encode
 from ivadomed_labelfusion.fusion.simple import simple_of_patterns
@@ -153,7 +153,7 @@ def consensus_classes(masks, method="staple", *, multiclass="joint", region="ima
         common = {"region": region, "margin": margin, "names": names}
         results = [consensus(list(of_class), method, **common, **options) for of_class in by_class]
         for result in results:
-            if getattr(result, "is_multilabel", False):
+            if isinstance(result, Consensus) and result.label_values.tolist() != [0, 1]:
                 raise InputError(
                     f"masks of one class must be binary, got the labels {result.label_values.tolist()}. "
                     "Split label maps into one mask per class."
@@ -185,6 +185,14 @@ class ClassConsensus:
     results: list
     n_classes: int
     n_overlap: np.ndarray
+
+    @property
+    def notes(self):
+        """What was noticed in the masks: their coding, overlapping classes."""
+        notes = [note for result in self.results for note in result.notes]
+        if self.n_overlap.any():
+            notes.append(overlap_note(self.results[0].raters, self.n_overlap))
+        return list(dict.fromkeys(notes))
 
     @property
     def is_joint(self):

@@ -30,6 +30,7 @@ class Patterns:
         shape (tuple): Spatial shape of the masks.
         n_region (int): Voxels in the region.
         n_outside (int): Votes for foreground outside the region; they do not count.
+        notes (tuple of str): What was noticed in the masks.
     """
 
     votes: np.ndarray
@@ -39,6 +40,7 @@ class Patterns:
     shape: tuple
     n_region: int
     n_outside: int
+    notes: tuple
     _coder: object = field(repr=False)
     _code_of_pattern: np.ndarray = field(repr=False)
     _region: object = field(repr=False)
@@ -293,6 +295,7 @@ def _encode(reader, region, margin, keep):
         shape=source.shape,
         n_region=int(counts.sum()),
         n_outside=n_outside,
+        notes=tuple(reader.notes),
         _coder=coder,
         _code_of_pattern=codes[rows],
         _region=region,

@@ -32,6 +32,7 @@ class SoftAverage:
 
     method = "average"
     is_multilabel = False
+    notes = ()
 
     def __init__(self, masks, *, weights=None, region="image", margin=10, names=None):
         self._source = Source(masks, names)

@@ -126,6 +126,7 @@ class BinaryVotes:
         self.source = source
         self.high = [1] * len(source)
         self.labels = np.array([0, 1])
+        self.notes = []
 
     def open(self, planes):
         """Return the raters' flat arrays for some planes."""
@@ -173,7 +174,8 @@ class BinaryVotes:
             self.high[rater] = 255
             scaled.append(name)
         if scaled:
-            warnings.warn(f"Masks coded 0 and 255 are read as 0 and 1: {', '.join(scaled)}.", stacklevel=2)
+            self.notes.append(f"Masks coded 0 and 255 are read as 0 and 1: {', '.join(scaled)}.")
+            warnings.warn(self.notes[-1], stacklevel=2)
         return True
 
 
@@ -208,6 +210,8 @@ def _not_binary_message(values, name):
 
 class LabelVotes:
     """Turns blocks of integer label maps into uint8 indices into `labels` (sorted, 0 always first)."""
+
+    notes = ()
 
     def __init__(self, source):
         self.source = source
@@ -263,6 +267,11 @@ class ClassVotes:
         self.labels = np.arange(len(by_class) + 1)
         self.bits = len(by_class).bit_length()
         self.n_overlap = np.zeros(len(self.source), np.int64)
+
+    @property
+    def notes(self):
+        """What was noticed in the masks of any class."""
+        return [note for reader in self.readers for note in reader.notes]
 
     def survey(self):
         """See `BinaryVotes.survey`."""

@@ -1,0 +1,250 @@
+"""Fusing loose mask files: consensus, probabilities, a report on the raters, a figure."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ivadomed_labelfusion import __version__, figures, fusion
+from ivadomed_labelfusion.bids import stem
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import write_json
+from ivadomed_labelfusion.fusion.patterns import REGIONS
+from ivadomed_labelfusion.fusion.report import report_of_patterns
+from ivadomed_labelfusion.nifti import (
+    GRID_TOLERANCE_MM,
+    check_same_grid,
+    load_image,
+    open_masks,
+    readable,
+    save_nifti,
+    slab_writer,
+    spatial_shape,
+    voxel_size_mm,
+)
+
+
+def fuse_files(
+    masks,
+    output,
+    *,
+    method="staple",
+    options=None,
+    region="image",
+    margin=10,
+    posterior=None,
+    report=None,
+    figure=None,
+    background=None,
+    stream=False,
+    tolerance_mm=None,
+    overwrite=False,
+):
+    """Fuse mask files into one.
+
+    Args:
+        masks (sequence of str or Path): One file per rater, binary or label map, on one grid.
+        output (str or Path): The consensus on the first mask's grid: integer, or float32 in [0, 1] for ``average``.
+        method, margin: See `fusion.fuse`.
+        options (dict): The method's own options and ``weights``, see `fusion.OPTIONS`.
+        region (str or Path): ``image``, ``union``, ``box``, or a mask file on the same grid.
+        posterior (str or Path): Where to write the probabilities; of label maps all labels along a fourth axis.
+        report (str or Path): Where to write the report on the raters (JSON).
+        figure (str or Path): Where to draw the slices with most disagreement.
+        background (str or Path): Image shown in the figure.
+        stream (bool): Read and write slab by slab. Chosen by itself if the masks do not fit in free memory.
+        tolerance_mm (float): See `nifti.check_same_grid`.
+        overwrite (bool): Replace existing outputs.
+
+    Returns:
+        str: A summary for the terminal.
+
+    Raises:
+        InputError: On bad input, before anything is written.
+    """
+    options = dict(options or {})
+    tolerance_mm = GRID_TOLERANCE_MM if tolerance_mm is None else tolerance_mm
+    fusion.check_method(method, options)
+    _check_outputs([output, posterior, report, figure], [*masks, background, region], overwrite)
+    if background and not figure:
+        raise InputError("--image is the background of a figure: add --figure FILE.")
+    names = _names(masks)
+    if not stream and not _fits(masks):
+        stream = True
+    if stream and figure:
+        raise InputError("A figure needs all masks in memory: leave out --figure, or fuse a cropped copy.")
+    image, arrays = open_masks(masks, tolerance_mm=tolerance_mm, lazy=stream)
+    result = fusion.consensus(
+        arrays,
+        method,
+        region=_region(region, masks[0], stream, tolerance_mm),
+        margin=margin,
+        names=names,
+        keep_codes=not stream,
+        **options,
+    )
+    is_soft = method == "average"
+    if is_soft and result.is_multilabel:
+        raise InputError("Label maps cannot be averaged into one map. Use majority, or average one mask per class.")
+    # everything that may be refused is computed before the first file is written
+    content = None
+    if report:
+        content = _report(result, method, masks, options, region, margin, image)
+    write = _write_slabs if stream else _write_whole
+    write(output, result, image, soft=is_soft, overwrite=overwrite)
+    if posterior:
+        write(posterior, result, image, soft=True, overwrite=overwrite)
+    if report:
+        write_json(report, content, overwrite=overwrite)
+    if figure:
+        figures.save_figure(
+            _figure(result, arrays, names, image, background, masks[0], tolerance_mm), figure, overwrite=overwrite
+        )
+    return _summary(result, method, output)
+
+
+def _check_outputs(outputs, inputs, overwrite):
+    outputs = [Path(path) for path in outputs if path]
+    inputs = {Path(path).resolve() for path in inputs if path}
+    for index, path in enumerate(outputs):
+        if path.resolve() in inputs:
+            raise InputError(f"{path} is an input and must not be replaced. Choose another output.")
+        if path.resolve() in {other.resolve() for other in outputs[:index]}:
+            raise InputError(f"{path} is named for two outputs. Give each its own file.")
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists already. Add --overwrite to replace it, or choose another output.")
+
+
+def _names(paths):
+    """Return the files' stems, or as much of the paths as tells them apart."""
+    stems = [stem(path) for path in paths]
+    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+
+
+def _fits(paths):
+    """Whether the masks, their codes and a float32 result fit in the memory that is free now."""
+    images = [load_image(path) for path in paths]
+    voxels = int(np.prod(images[0].shape, dtype=np.int64))
+    per_voxel = sum(getattr(image, "get_data_dtype", lambda: np.dtype(float))().itemsize for image in images) + 8
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):  # macOS does not tell
+        return True
+    return voxels * per_voxel < free
+
+
+def _region(region, first, stream, tolerance_mm):
+    if region in REGIONS:
+        return region
+    if not Path(region).exists():
+        raise InputError(f"region must be {', '.join(REGIONS)} or a mask file, got {region!r}, which does not exist.")
+    return open_masks([first, region], tolerance_mm=tolerance_mm, lazy=stream)[1][1]
+
+
+def _write_whole(path, result, image, *, soft, overwrite):
+    data = result.posterior if soft else result.labels()
+    if soft and result.is_multilabel:
+        data = np.moveaxis(data, 0, -1)
+    save_nifti(path, data, image, overwrite=overwrite)
+
+
+def _write_slabs(path, result, image, *, soft, overwrite):
+    shape = spatial_shape(image)
+    if not soft:
+        parts, dtype = [result.label_slabs()], result.label_dtype
+    elif result.is_multilabel:
+        parts, dtype = [result.posterior_slabs(k) for k in range(result.label_values.size)], np.float32
+        shape = (*shape, len(parts))
+    else:
+        parts, dtype = [result.posterior_slabs()], np.float32
+    with slab_writer(path, shape, dtype, image, overwrite=overwrite) as write:
+        for slabs in parts:
+            for _, slab in slabs:
+                write(slab)
+
+
+def _report(result, method, masks, options, region, margin, image):
+    if not isinstance(result, fusion.Consensus):
+        raise InputError("A report compares binary masks or label maps; these masks are soft.")
+    voxel_volume_mm3 = float(np.prod(voxel_size_mm(image)))
+    weights = options.get("weights")
+    per_label = []
+    for label in result.label_values[1:].tolist():
+        entry = report_of_patterns(result.patterns, label=label, weights=weights)
+        per_label.append(entry.to_dict(voxel_volume_mm3=voxel_volume_mm3))
+    content = {
+        "method": method,
+        "parameters": {**result.parameters, "region": str(region), **({"margin": margin} if region == "box" else {})},
+        "masks": [str(path) for path in masks],
+        "version": __version__,
+        "voxel_volume_mm3": voxel_volume_mm3,
+        "notes": result.notes,
+    }
+    for name in ("n_iter", "converged"):
+        if hasattr(result, name):
+            content[name] = getattr(result, name)
+    for name in ("sensitivity", "specificity", "confusion", "prior", "kept", "score"):
+        if hasattr(result, name):
+            content[name] = np.asarray(getattr(result, name)).tolist()
+    content["label_values"] = result.label_values.tolist()
+    content["labels"] = per_label
+    return content
+
+
+def _figure(result, arrays, names, image, background, first, tolerance_mm):
+    import nibabel
+
+    turn = nibabel.orientations.io_orientation(image.affine)
+    flat = len(spatial_shape(image)) < 3
+
+    def upright(array):
+        return array if flat else nibabel.orientations.apply_orientation(np.asarray(array), turn)
+
+    shown = None
+    if background:
+        picture = load_image(background)
+        check_same_grid([image, picture], [first, background], tolerance_mm=tolerance_mm)
+        with readable(background):
+            shown = upright(np.asanyarray(picture.dataobj).reshape(spatial_shape(picture), order="A"))
+    hard = result.labels() if isinstance(result, fusion.Consensus) and result.method != "average" else None
+    soft = None if result.is_multilabel else upright(result.posterior)
+    if result.is_multilabel:
+        # of label maps, the figure shows foreground against background
+        soft = upright(1.0 - result.posterior[0])
+    spacing = np.array(voxel_size_mm(image))
+    return figures.fusion_figure(
+        [upright(array) for array in arrays],
+        names,
+        soft,
+        None if hard is None else upright(hard),
+        image=shown,
+        spacing_mm=tuple(spacing if flat else spacing[np.argsort(turn[:, 0])]),
+        method=result.method,
+    )
+
+
+def _summary(result, method, output):
+    if not isinstance(result, fusion.Consensus):
+        return f"{output}: average of {len(result.raters)} soft masks."
+    lines = []
+    width = max(len(name) for name in result.raters)
+    for index, label in enumerate(result.label_values[1:].tolist(), start=1):
+        entry = report_of_patterns(result.patterns, label=label)
+        if result.is_multilabel:
+            lines.append(f"label {label}")
+        lines.append(f"{'':{width}}  {'voxels':>10}  sensitivity  specificity  Dice with STAPLE")
+        for rater, name in enumerate(result.raters):
+            lines.append(
+                f"{name:{width}}  {entry.volume[rater]:10d}  {entry.sensitivity[rater]:11.4f}  "
+                f"{entry.specificity[rater]:11.4f}  {entry.dice_consensus[rater]:16.4f}"
+            )
+        if method != "average":
+            lines.append(f"{method:{width}}  {result.volume(index):10d}")
+    iterations = ""
+    if hasattr(result, "n_iter"):
+        ending = "" if result.converged else ", NOT converged (raise --max-iter)"
+        iterations = f", {result.n_iter} iterations{ending}"
+    if result.patterns.n_outside:
+        lines.append(f"{result.patterns.n_outside} votes for foreground lie outside the region and do not count.")
+    lines.append(f"{output}: {method} of {len(result.raters)} masks{iterations}.")
+    return "\n".join(lines)
