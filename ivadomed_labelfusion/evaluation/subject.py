@@ -192,11 +192,10 @@ def _mask_columns(labels, reference, names, voxel_size_mm, settings):
     """Return the columns of lesions and surfaces, class by class within the bounding box of both masks."""
     columns = {}
     for index, name in enumerate(names):
-        prediction = labels == index + 1
+        prediction = labels.view(bool) if len(names) == 1 else labels == index + 1
         box = bounding_box(prediction | reference[index])
         box = tuple(slice(0, 1) for _ in prediction.shape) if box is None else box
         ours, theirs = prediction[box][None], reference[index][box][None]
-        del prediction
         if "lesions" in settings.built_in:
             (found,) = lesion_detection(ours, theirs, min_overlap=settings.lesion_min_overlap)
             columns[f"{PREFIX}lesion_tpr_{name}"] = found.true_positive_rate
@@ -266,7 +265,9 @@ def _slices(image, raters, reference, prediction, voxel_size_mm, count):
         chosen = [box[axis].start + index for index in near]
 
     def take(array, index):
-        return array if axis is None else np.take(array, index, axis=axis - len(voxel_size_mm))
+        if axis is None:
+            return array
+        return array[(..., index, *[slice(None)] * (len(voxel_size_mm) - 1 - axis))]
 
     marked = [
         take(raters, index).any(axis=(0, 1))

@@ -67,7 +67,11 @@ def _overlapping(mask, other, min_overlap):
     """Return how many components of ``mask`` overlap ``other`` enough, and how many there are."""
     from scipy import ndimage
 
-    labels, count = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, min(2, mask.ndim)))
+    structure = ndimage.generate_binary_structure(mask.ndim, min(2, mask.ndim))
+    try:
+        labels, count = ndimage.label(mask, structure, output=np.uint16)
+    except RuntimeError:  # more components than 16 bits can number; half the memory is enough for all other masks
+        labels, count = ndimage.label(mask, structure)
     if not count:
         return 0, 0
     size = np.bincount(labels[mask], minlength=count + 1)[1:]
