@@ -183,8 +183,9 @@ def draw_slice(
         masks (sequence of ndarray): ``(a, b)`` masks, outlined along the voxels' edges at 0.5; empty ones are skipped.
         spacing (tuple of float): Voxel size along a and b in mm.
         colors (sequence of str): One colour per mask, repeated when there are more masks.
-        line_width (float): Outline width in points.
-        overlay (ndarray): ``(a, b)`` map in [0, 1]; values of 0 stay transparent.
+        line_width (float or sequence of float): Outline width in points, for all masks or for each: where outlines
+            coincide, earlier ones show beside later ones if they are wider.
+        overlay (ndarray): ``(a, b)`` map in [0, 1]; values below 0.01 stay transparent.
         overlay_alpha (float): Opacity of the overlay.
         colormap (str): Colours of the image.
         limits (tuple of float): Values shown darkest and brightest; None takes the 0.5 and 99.5 percentiles.
@@ -202,14 +203,15 @@ def draw_slice(
     shown = axes.imshow(background.T, cmap=colormap, vmin=limits[0], vmax=max(limits[1], limits[0] + 1e-12), **options)
     if overlay is not None:
         overlay = np.asarray(overlay, dtype=float)
-        visible = np.ma.masked_where(overlay <= 0, overlay)
+        visible = np.ma.masked_where(overlay < 0.01, overlay)
         shown = axes.imshow(visible.T, cmap=OVERLAY_COLORMAP, vmin=0, vmax=1, alpha=overlay_alpha, **options)
+    widths = np.broadcast_to(line_width, len(masks))
     for index, mask in enumerate(masks):
         segments = outline_segments(np.asarray(mask) > 0.5)
         if segments.size:
             from matplotlib.collections import LineCollection
 
-            lines = LineCollection(segments, colors=colors[index % len(colors)], linewidths=line_width)
+            lines = LineCollection(segments, colors=colors[index % len(colors)], linewidths=widths[index])
             lines.set_capstyle("round")
             axes.add_collection(lines, autolim=False)
     axes.set_xticks([])
@@ -286,13 +288,14 @@ def fusion_figure(masks, names, soft, hard, *, image=None, spacing_mm=(1.0, 1.0,
     with style():
         for column, index in enumerate(chosen):
             background = None if image is None else cut(np.asarray(image), index)[window]
-            title = None if flat else f"slice {index} of axis {'ijk'[axis]}"
+            title = None if flat else f"slice {index}"
             draw_slice(
                 axes[0, column],
                 background if background is not None else np.zeros(shape),
                 [cut(volume, index)[window] for volume in volumes],
                 spacing=spacing,
                 colors=colors,
+                line_width=np.linspace(0.7 + 0.25 * (len(volumes) - 1), 0.7, len(volumes)),
                 limits=limits or (0.0, 1.0),
                 title=title,
             )

@@ -65,8 +65,9 @@ def staple(
         keep_codes (bool): Keep one code (1-4 bytes) per voxel. False reads the masks a second time for the result.
 
     Returns:
-        StapleResult: ``posterior > 0.5`` (that is, ``labels()``) is the consensus; exactly 0.5 is background. All
-        empty masks give an empty consensus, all full ones a full one, one mask itself.
+        StapleResult: ``posterior > 0.5`` (that is, ``labels()``) is the consensus. Exactly 0.5 is background: it is what
+        STAPLE gives where two nested masks differ, and ITK decides such voxels by rounding errors. All empty masks give
+        an empty consensus, all full ones a full one, one mask itself.
 
     Raises:
         InputError: If masks, weights, region or parameters are not as described.
@@ -142,6 +143,8 @@ def _em(votes, counts, weights, confidence_weight, tol, max_iter):
         current = np.concatenate([hit, rejection])
         converged = last is not None and bool(((current - last) ** 2 <= tol).all())
         last = current
+    # ties that are exact in real numbers, as of two nested masks, must not be decided by the order of summation
+    truth[np.abs(truth - 0.5) < 1e-12] = 0.5
     return truth, {
         "sensitivity": hit,
         "specificity": rejection,
