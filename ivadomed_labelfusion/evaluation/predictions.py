@@ -8,7 +8,7 @@ import numpy as np
 
 from ivadomed_labelfusion import bids
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.nifti import load_image, voxel_size_mm
+from ivadomed_labelfusion.nifti import load_image
 
 # what tools append to the image's stem: ivadomed, nnU-Net (nothing), BIDS derivatives, MONAI's SaveImage
 SUFFIXES = ("_pred", "", "_seg", "_softseg", "_probseg", "_trans")
@@ -239,16 +239,25 @@ def load_background(bids_dirs, image_stem, like):
 
 def canonical_voxel_size_mm(image):
     """Return the voxel size of the axes in canonical orientation, in mm."""
-    return voxel_size_mm(nibabel.as_closest_canonical(image))
+    return tuple(float(size) for size in nibabel.affines.voxel_sizes(_canonical_grid(image)[1]))
 
 
 def same_grid(image, like):
-    """Whether two images have the same shape and, to a hundredth of a voxel at every corner, the same position."""
-    if image.shape[:3] != like.shape[:3]:
+    """Whether two images, in canonical orientation, have the same shape and place, to 0.01 voxel at every corner."""
+    (shape, affine), (like_shape, like_affine) = _canonical_grid(image), _canonical_grid(like)
+    if shape != like_shape:
         return False
-    corners = np.array(np.meshgrid(*([0, size - 1] for size in image.shape[:3]), indexing="ij")).reshape(-1, 8).T
-    moved = nibabel.affines.apply_affine(image.affine, corners) - nibabel.affines.apply_affine(like.affine, corners)
-    return bool(np.abs(moved).max() <= 0.01 * min(voxel_size_mm(like)))
+    corners = np.array(np.meshgrid(*([0, size - 1] for size in shape), indexing="ij")).reshape(3, -1).T
+    moved = nibabel.affines.apply_affine(affine, corners) - nibabel.affines.apply_affine(like_affine, corners)
+    return bool(np.abs(moved).max() <= 0.01 * nibabel.affines.voxel_sizes(like_affine).min())
+
+
+def _canonical_grid(image):
+    """Return shape and affine that a volume has in closest canonical orientation, without reading it."""
+    orientation = nibabel.io_orientation(image.affine)
+    order = np.argsort(orientation[:, 0])
+    shape = tuple(image.shape[axis] for axis in order)
+    return shape, image.affine @ nibabel.orientations.inv_ornt_aff(orientation, image.shape[:3])
 
 
 def check_grid(image, path, like, like_name):
