@@ -50,8 +50,8 @@ def check_grid(image, mask, what, *, repair):
     if spatial_shape(image) != spatial_shape(mask):
         return "error", (
             f"{what} must have its image's shape {spatial_shape(image)} (axes {axis_codes(image)}), got "
-            f"{spatial_shape(mask)} (axes {axis_codes(mask)}). It belongs to another image or release: leave the subject "
-            "out with --subjects, or get the mask again."
+            f"{spatial_shape(mask)} (axes {axis_codes(mask)}). It belongs to another image or release: leave the "
+            "subject out with --subjects, or get the mask again."
         )
     distance = grid_distance_mm(image, mask)
     if distance <= SAME_GRID_MM:
