@@ -41,8 +41,8 @@ own candidates (--candidates-file), a YAML list:
 
 CLAIMS_EPILOG = """rule: a finding is broken into comparisons of one metric, paired by split and image. A comparison is
 supported when the 95 % bootstrap interval of its mean (subjects resampled; for the ECE of models, splits) lies wholly
-on the finding's side of zero, contradicted when it lies wholly on the other side. A finding holds when every comparison is
-supported, does not hold when one is contradicted, and is undecided otherwise, as well as with candidates missing or
+on the finding's side of zero, contradicted when it lies wholly on the other side. A finding holds when every comparison
+is supported, does not hold when one is contradicted, and is undecided otherwise, as well as with candidates missing or
 fewer than five subjects (splits). Results are read, never changed.
 
 example:

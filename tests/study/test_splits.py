@@ -97,7 +97,7 @@ def test_too_few_subjects_or_centres():
 
 
 @pytest.fixture
-def dataset(tmp_path):
+def two_contrasts(tmp_path):
     """A BIDS tree of empty files: two contrasts, two raters, one subject without masks."""
     for subject in (*MS, "sub-nomask"):
         anat = tmp_path / subject / "anat"
@@ -116,16 +116,16 @@ def dataset(tmp_path):
 SUFFIXES = [["_desc-rater1_label-lesion_seg", "_desc-rater2_label-lesion_seg"]]
 
 
-def test_find_subjects_lists_the_images_of_the_contrasts(dataset):
-    files = find_subjects(dataset, SUFFIXES, ["FLAIR", "ce-gadolinium_T1w"])
+def test_find_subjects_lists_the_images_of_the_contrasts(two_contrasts):
+    files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR", "ce-gadolinium_T1w"])
     assert sorted(files) == MS
     assert files["sub-01"] == ["sub-01_FLAIR.nii.gz", "sub-01_ce-gadolinium_T1w.nii.gz"]
     with pytest.raises(InputError, match="no image of the contrasts T2starw"):
-        find_subjects(dataset, SUFFIXES, ["T2starw"])
+        find_subjects(two_contrasts, SUFFIXES, ["T2starw"])
 
 
-def test_saved_splits_are_the_same_for_people_and_for_ivadomed(dataset, tmp_path):
-    files = find_subjects(dataset, SUFFIXES, ["FLAIR", "T1w"])
+def test_saved_splits_are_the_same_for_people_and_for_ivadomed(two_contrasts, tmp_path):
+    files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR", "T1w"])
     splits = make_splits(files, design="ms", n=3)
     folder = tmp_path / "splits"
     write_splits(splits, files, folder)
@@ -140,8 +140,8 @@ def test_saved_splits_are_the_same_for_people_and_for_ivadomed(dataset, tmp_path
             assert {name.split("_")[0] for name in for_ivadomed[part]} == set(getattr(split, part))
 
 
-def test_writing_again_keeps_the_files_and_refuses_other_subjects(dataset, tmp_path):
-    files = find_subjects(dataset, SUFFIXES, ["FLAIR"])
+def test_writing_again_keeps_the_files_and_refuses_other_subjects(two_contrasts, tmp_path):
+    files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR"])
     folder = tmp_path / "splits"
     write_splits(make_splits(files, design="ms", n=2), files, folder)
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("split-*")}
@@ -167,11 +167,11 @@ def test_read_centres(tmp_path):
 
 
 @pytest.mark.slow
-def test_ivadomed_reads_the_split_file(dataset, tmp_path):
+def test_ivadomed_reads_the_split_file(two_contrasts, tmp_path):
     import pandas as pd
 
     loader_utils = pytest.importorskip("ivadomed.loader.utils")
-    files = find_subjects(dataset, SUFFIXES, ["FLAIR"])
+    files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR"])
     splits = make_splits(files, design="ms", n=1)
     write_splits(splits, files, tmp_path / "splits")
     names = [name for subject in files for name in files[subject]]

@@ -1,0 +1,153 @@
+"""A study on disk: the same subjects for every candidate, growth allowed, changes refused."""
+
+import json
+
+import joblib
+import pytest
+from study_files import SUBJECTS, make_study
+
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.study.candidates import Candidate, resolve_candidates
+from ivadomed_labelfusion.study.jobs import MARKERS
+from ivadomed_labelfusion.study.plan import class_names, load_study, prepare_study, uses_one_class
+from ivadomed_labelfusion.study.splits import PARTS
+from ivadomed_labelfusion.study.status import DONE, FAILED, HALF, RUNNING, TO_GO, model_statuses, seconds_left
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_subjects_are_equal_across_candidates_and_never_leak(dataset, tmp_path):
+    study = prepare_study(make_study(dataset, tmp_path))
+    for split in study.split_names:
+        configs = [
+            read(study.model_folder(model) / name)
+            for candidate in study.candidates
+            for model in study.members(candidate, split)
+            for name in ("train.json", "test.json")
+        ]
+        assert len(configs) == 2 * (6 + 4)
+        files = {config["split_dataset"]["fname_split"] for config in configs}
+        assert len(files) == 1
+        # what ivadomed trains on, searches the threshold on (train + valid) and tests on; written by this test
+        subjects = joblib.load(files.pop())
+        people = {part: {name.split("_")[0] for name in subjects[part]} for part in PARTS}
+        assert not people["test"] & (people["train"] | people["valid"])
+        assert not people["train"] & people["valid"]
+        assert set.union(*people.values()) == set(SUBJECTS)
+        # weights and augmentation start from the split's seed, whatever the candidate
+        assert {config["split_dataset"]["random_seed"] for config in configs} == {
+            read(study.folder / "splits" / f"{split}.json")["seed"]
+        }
+
+
+def test_configurations_hold_overrides_data_and_output(dataset, tmp_path):
+    study = prepare_study(make_study(dataset, tmp_path))
+    train = read(study.model_folder("softseg_random/split-02") / "train.json")
+    assert train["training_parameters"]["training_time"]["num_epochs"] == 2
+    assert train["training_parameters"]["training_time"]["early_stopping_patience"] == 50
+    assert train["default_model"]["n_filters"] == 4
+    assert train["loader_parameters"]["path_data"] == [str(dataset)]
+    assert train["path_output"] == str(study.model_folder("softseg_random/split-02"))
+    assert train["transformation"]["SampleRater"]["seed"] == train["split_dataset"]["random_seed"]
+    test = read(study.model_folder("softseg_random/split-02") / "test.json")
+    assert test["command"] == "test"
+    assert "inter_rater" not in test["evaluation_parameters"]
+
+
+def test_members_of_an_ensemble_train_on_one_rater_each(dataset, tmp_path):
+    study = prepare_study(make_study(dataset, tmp_path))
+    members = study.members(study.candidate("conv_ensemble"), "split-01")
+    assert members == [f"conv_ensemble/split-01/rater{rater}" for rater in range(1, 5)]
+    suffixes = [
+        read(study.model_folder(model) / "train.json")["loader_parameters"]["target_suffix"] for model in members
+    ]
+    assert suffixes[2] == ["_desc-rater3_label-GM_seg", "_desc-rater3_label-WM_seg"]
+    assert len({tuple(suffix) for suffix in suffixes}) == 4
+
+
+def test_rater_subsets_train_on_some_and_test_on_all(dataset, tmp_path):
+    few = Candidate("few", "softseg_average", raters=(1, 4))
+    study = prepare_study(make_study(dataset, tmp_path, candidates=(few,)))
+    folder = study.model_folder("few/split-01")
+    assert len(read(folder / "train.json")["loader_parameters"]["target_suffix"][0]) == 2
+    assert len(read(folder / "test.json")["loader_parameters"]["target_suffix"][0]) == 4
+
+
+def test_a_study_is_read_back_as_it_was(dataset, tmp_path):
+    study = prepare_study(make_study(dataset, tmp_path, candidates=(Candidate("few", "conv_average", raters=(2,)),)))
+    assert load_study(study.folder) == study
+    assert class_names(study) == ("GM", "WM")
+    assert not uses_one_class(study)
+    with pytest.raises(InputError, match="Start one with"):
+        load_study(tmp_path)
+
+
+def test_a_study_may_grow_but_not_change(dataset, tmp_path):
+    first = prepare_study(
+        make_study(dataset, tmp_path, candidates=tuple(resolve_candidates("conv_staple")), n_splits=2)
+    )
+    before = {path: path.stat().st_mtime_ns for path in first.folder.rglob("*.json") if path.name != "study.json"}
+    grown = prepare_study(
+        make_study(dataset, tmp_path, candidates=tuple(resolve_candidates("softseg_staple")), n_splits=3)
+    )
+    assert [candidate.name for candidate in grown.candidates] == ["conv_staple", "softseg_staple"]
+    assert grown.n_splits == 3
+    kept = [path for path in before if path.name != "seeds.json"]
+    assert all(path.stat().st_mtime_ns == before[path] for path in kept)
+    with pytest.raises(InputError, match="holds a study with overrides"):
+        prepare_study(make_study(dataset, tmp_path, overrides={}))
+    with pytest.raises(InputError, match="holds a study with study_seed 0, got 1"):
+        prepare_study(make_study(dataset, tmp_path, study_seed=1))
+    other = Candidate("conv_staple", "conv_staple", {"default_model": {"depth": 2}})
+    with pytest.raises(InputError, match="conv_staple with other settings"):
+        prepare_study(make_study(dataset, tmp_path, candidates=(other,)))
+
+
+def test_contradicting_overrides_stop_before_anything_is_written(dataset, tmp_path):
+    with pytest.raises(InputError, match=r"default_model.n_filter\b.*n_filters"):
+        prepare_study(make_study(dataset, tmp_path, overrides={"default_model": {"n_filter": 4}}))
+    assert not (tmp_path / "study" / "splits").exists()
+
+
+def test_changed_settings_are_named(dataset, tmp_path):
+    (note,) = make_study(dataset, tmp_path).changed_settings()
+    assert "training_parameters.training_time.num_epochs = 2 (template: 200)" in note
+    assert make_study(dataset, tmp_path, overrides={}).changed_settings() == []
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def test_status_follows_the_files_of_the_jobs(dataset, tmp_path):
+    import os
+    import socket
+
+    candidates = tuple(resolve_candidates("conv_staple,conv_average,conv_random,softseg_staple,softseg_average"))
+    study = prepare_study(make_study(dataset, tmp_path, candidates=candidates, n_splits=1, cores=2))
+    folders = {name: study.model_folder(f"{name}/split-01") for name in (c.name for c in candidates)}
+    for kind, seconds in (("train", 100), ("test", 10), ("evaluate", 10)):
+        write(folders["conv_staple"] / f"{kind}.done.json", {"seconds": seconds})
+    running = {"kind": "train", "host": socket.gethostname(), "pid": os.getpid(), "started": 0, "log": "x"}
+    write(folders["conv_average"] / "running.json", running)
+    failure = {"kind": "train", "reason": "no memory", "attempts": 2, "log": "logs/x", "time": 0}
+    write(folders["conv_random"] / "failed.json", failure)
+    # a process number that no process has
+    write(folders["softseg_staple"] / "running.json", {**running, "pid": 2**22 + 1})
+    statuses = {item.candidate: item for item in model_statuses(study)}
+    assert [statuses[name].state for name in folders] == [DONE, RUNNING, FAILED, HALF, TO_GO]
+    assert statuses["conv_random"].detail == "train, 2 times: no memory (logs/x)"
+    assert statuses["conv_staple"].jobs_done == statuses["conv_staple"].jobs == 3
+    # four models of 120 s on two cores
+    assert seconds_left(study) == pytest.approx(240)
+    (folders["conv_staple"] / "train.done.json").unlink()
+    assert seconds_left(study) is None
+
+
+def test_every_kind_of_job_has_a_marker_and_resources():
+    from ivadomed_labelfusion.study.plan import RESOURCES
+
+    assert set(MARKERS) == set(RESOURCES)
