@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ivadomed_labelfusion.config.keys import (
-    FUSION_METHODS,
     KNOWN_KEYS,
     LOSSES,
     MODELS,
     OVERLAP_LOSSES,
     PLUGIN_MODELS,
     PLUGIN_TRANSFORMS,
+    TRANSFORM_COMMON,
 )
 from ivadomed_labelfusion.errors import InputError
 
@@ -165,12 +165,17 @@ def _check_fusion(config):
             "transformation",
             "FuseRaters and SampleRater exclude each other: a label is either fused or drawn. Remove one.",
         )
+    from ivadomed_labelfusion.fusion import METHODS, check_method
+
     method = options.get("method", "staple")
-    if method not in FUSION_METHODS:
-        yield (
-            "transformation.FuseRaters.method",
-            f"unknown method {method!r}.{_nearest(method, FUSION_METHODS)}",
-        )
+    if method not in METHODS:
+        yield "transformation.FuseRaters.method", f"unknown method {method!r}.{_nearest(method, METHODS)}"
+        return
+    general = ("method", "multiclass", "region", "margin", *TRANSFORM_COMMON)
+    try:
+        check_method(method, [name for name in options if name not in general])
+    except InputError as error:
+        yield "transformation.FuseRaters", str(error)
 
 
 def _check_sampling(config):

@@ -32,11 +32,20 @@ TRANSFORMS = {
 }
 
 PLUGIN_TRANSFORMS = {
-    "FuseRaters": ("method", "multiclass", "region", "ties", "weights", "max_iter"),
+    "FuseRaters": (
+        "method",
+        "multiclass",
+        "region",
+        "margin",
+        "weights",
+        "ties",
+        "confidence_weight",
+        "tol",
+        "max_iter",
+        "alpha",
+    ),
     "SampleRater": ("policy", "unit", "seed", "weights", "validation"),
 }
-
-FUSION_METHODS = ("staple", "average", "majority", "intersection", "union", "simple")
 
 LOSSES = (
     "DiceLoss",

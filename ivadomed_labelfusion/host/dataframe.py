@@ -87,7 +87,8 @@ class RaterBidsDataframe(BidsDataframe):
         self.contrast_lst = sorted({contrast.split("_")[-1] for contrast in wanted})
         super().create_bids_dataframe()
         self.contrast_lst = wanted
-        if self._has_own_rules():
+        # --segment lists no contrasts and takes every image
+        if wanted and self._has_own_rules():
             kept = self._contrast_files()
             image = ~self.df["path"].str.contains("derivatives")
             self.df = self.df[~image | self.df["filename"].isin(kept)].reset_index(drop=True)

@@ -23,7 +23,7 @@ from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.bids import stem
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.host.dataframe import acquisition_key, channel_files
-from ivadomed_labelfusion.host.labels import FusedLabels, RaterMasks, read_masks
+from ivadomed_labelfusion.host.labels import FusedLabels, RaterMasks, check_grids, read_masks
 from ivadomed_labelfusion.host.transforms import FuseRaters, SampleRater
 from ivadomed_labelfusion.sampling import draw_rater, youden_weights
 
@@ -95,11 +95,6 @@ class RaterSamples:
         for masks in getattr(self, "masks", []):
             self.reference.write(masks)
 
-    @property
-    def samples_raters(self):
-        """Whether each sample is cut to one rater."""
-        return self.plan is not None and bool(self.masks)
-
     def _prepare_labels(self, bids_df, images_of, plan):
         """Return ``{acquisition: ground-truth files per class}`` and remember the masks of every image."""
         self.plan = plan
@@ -115,6 +110,7 @@ class RaterSamples:
             if fused is not None:
                 targets[acquisition] = fused.write(masks)
             else:
+                check_grids(masks)
                 targets[acquisition] = [list(row) for row in masks.files]
             for image in images:
                 self.volume_of[stem(image)] = len(self.masks)
@@ -156,13 +152,19 @@ class RaterSamples:
         volume = self.volume_of[stem(image)]
         masks: RaterMasks = self.masks[volume]
         rater = self.plan.draw(masks, sample_index, volume, self._weights_of(volume))
-        metadata = []
-        for row in pair[MetadataKW.GT_METADATA]:
-            chosen = copy.copy(row[rater])
-            # ivadomed loads these files as the ground truth of a reconstructed volume
-            chosen.metadata = {**chosen.metadata, MetadataKW.GT_FILENAMES: self.reference.paths(masks.image_stem)}
-            metadata.append(chosen)
-        return {**pair, "gt": [row[rater] for row in pair["gt"]], MetadataKW.GT_METADATA: metadata}
+        return {
+            **pair,
+            "gt": [row[rater] for row in pair["gt"]],
+            MetadataKW.GT_METADATA: [row[rater] for row in pair[MetadataKW.GT_METADATA]],
+        }
+
+    def _name_reference(self, sample):
+        """Name the reference labels in a sample; ivadomed compares reconstructed volumes with these files."""
+        volume = self.volume_of[stem(sample[MetadataKW.INPUT_METADATA][0][MetadataKW.INPUT_FILENAMES])]
+        paths = self.reference.paths(self.masks[volume].image_stem)
+        for metadata in sample[MetadataKW.GT_METADATA]:
+            metadata[MetadataKW.GT_FILENAMES] = paths
+        return sample
 
     def _as_single(self, **replaced):
         """Return a shallow copy of this dataset on which ivadomed's own code can work."""
@@ -317,13 +319,15 @@ class RaterBidsDataset(RaterSamples, BidsDataset):
 
     def __getitem__(self, index):
         """Return a slice or patch as ivadomed does, with one rater's masks."""
-        if self.plan is None or not self.cut_to_rater:
+        if self.plan is None:
             return super().__getitem__(index)
+        if not self.cut_to_rater:
+            return self._name_reference(super().__getitem__(index))
         key = self.indexes[index]["handler_index"] if self.is_2d_patch else index
         pair, roi = self._load(self.handlers[key] if self.is_2d_patch else self.indexes[index])
         item = {key: (self._one_rater(pair, index), roi)}
         single = self._as_single(handlers=item) if self.is_2d_patch else self._as_single(indexes=item)
-        return BidsDataset.__getitem__(single, index)
+        return self._name_reference(BidsDataset.__getitem__(single, index))
 
 
 class RaterBids3DDataset(RaterSamples, Bids3DDataset):
@@ -367,12 +371,14 @@ class RaterBids3DDataset(RaterSamples, Bids3DDataset):
 
     def __getitem__(self, subvolume_index):
         """Return a subvolume as ivadomed does, with one rater's masks."""
-        if self.plan is None or not self.cut_to_rater:
+        if self.plan is None:
             return super().__getitem__(subvolume_index)
+        if not self.cut_to_rater:
+            return self._name_reference(super().__getitem__(subvolume_index))
         key = self.indexes[subvolume_index]["handler_index"]
         pair, roi = self._load(self.handlers[key])
         single = self._as_single(handlers={key: (self._one_rater(pair, subvolume_index), roi)})
-        return Bids3DDataset.__getitem__(single, subvolume_index)
+        return self._name_reference(Bids3DDataset.__getitem__(single, subvolume_index))
 
 
 def _balanced(filenames, share):

@@ -11,12 +11,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
 import numpy as np
 
 from ivadomed_labelfusion import __version__, fusion
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json, write_json
-from ivadomed_labelfusion.nifti import load_image, save_nifti
+from ivadomed_labelfusion.nifti import check_same_grid, load_image, open_masks, save_nifti
 
 SOFT_METHODS = ("average",)
 
@@ -89,42 +90,33 @@ def read_masks(masks):
         masks (RaterMasks): Which files.
 
     Returns:
-        (ndarray, nibabel image): ``(R, C, *spatial)`` float32, and the first mask's image for its grid.
+        (ndarray, nibabel image): ``(R, C, *spatial)`` in the dtype on disk, and the first mask's image for its grid.
 
     Raises:
         InputError: If a mask does not lie on the grid of the image.
     """
-    image = load_image(masks.image)
-    first, arrays = None, []
-    for rater in range(len(masks.raters)):
-        classes = []
-        for row in masks.files:
-            mask = load_image(row[rater])
-            check_grid(mask, row[rater], image, masks.image)
-            first = mask if first is None else first
-            classes.append(np.asanyarray(mask.dataobj))
-        arrays.append(np.stack(classes))
-    return np.stack(arrays), first
+    check_grids(masks)
+    paths = [row[rater] for rater in range(len(masks.raters)) for row in masks.files]
+    first, arrays = open_masks(paths)
+    stacked = np.stack(arrays)
+    return stacked.reshape(len(masks.raters), len(masks.files), *stacked.shape[1:]), first
 
 
-def check_grid(mask, mask_path, image, image_path):
-    """Check that a mask has the shape and the affine of its image (to 1 % of a voxel, or 1e-3 mm).
+def check_grids(masks):
+    """Check that every mask lies on the grid of its image; ivadomed compares shapes only.
 
     Raises:
-        InputError: With both shapes, or both affines, and the two files.
+        InputError: With both affines and the two files.
     """
-    if mask.shape[:3] != image.shape[:3]:
-        raise InputError(f"{mask_path} must have the shape of {image_path}: {image.shape}, got {mask.shape}.")
-    tolerance = max(1e-3, 0.01 * float(min(image.header.get_zooms()[:3])))
-    corners = np.array([[x, y, z, 1.0] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
-    corners[:, :3] *= np.array(image.shape[:3]) - 1.0
-    distance = np.abs(corners @ (mask.affine - image.affine).T).max()
-    if distance > tolerance:
-        raise InputError(
-            f"{mask_path} does not lie on the grid of {image_path} (corners differ by {distance:.4g} mm).\n"
-            f"affine of the mask:\n{mask.affine}\naffine of the image:\n{image.affine}\n"
-            "Resample the mask onto the image, or correct the header that is wrong."
-        )
+    image = _canonical(load_image(masks.image))
+    for path in (path for row in masks.files for path in row):
+        check_same_grid([image, _canonical(load_image(path))], [masks.image, path])
+
+
+def _canonical(image):
+    """Return the image as ivadomed sees it, in RAS orientation."""
+    axes = nibabel.aff2axcodes(image.affine)
+    return image if axes == ("R", "A", "S") else nibabel.as_closest_canonical(image)
 
 
 class FusedLabels:

@@ -30,6 +30,13 @@ def _plain_dict(_factory=None):
     return {}
 
 
+def _attention_method(owner, name):
+    """Stand in for ``getattr`` in models with attention, which store one of their own methods as an attribute."""
+    if not isinstance(owner, imed_models.GridAttentionBlockND) or name != "_concatenation":
+        raise pickle.UnpicklingError(f"Unsupported global: GLOBAL builtins.getattr of {type(owner).__name__}.{name}")
+    return getattr(owner, name)
+
+
 def allowed_classes():
     """Return the classes a model or checkpoint file may hold, beside tensors and plain containers."""
     from torchvision.models import densenet, resnet
@@ -38,6 +45,8 @@ def allowed_classes():
         dict,
         set,
         (_plain_dict, "collections.defaultdict"),
+        (_attention_method, "builtins.getattr"),
+        (_attention_method, "getattr"),
         *_module_classes(torch.nn),
         *_module_classes(imed_models),
         *_module_classes(resnet),

@@ -9,10 +9,9 @@ import importlib.metadata
 import warnings
 from dataclasses import dataclass
 
+from ivadomed_labelfusion.environment import is_supported_host
 from ivadomed_labelfusion.host import datasets, loading, models, run, segment, testing, training, transforms
 from ivadomed_labelfusion.host.dataframe import RaterBidsDataframe
-
-SUPPORTED = ((2, 9, 10), (3, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,12 @@ PATCHES = (
         "training", "train", training.train, "a resumed training repeats all epochs and forgets its best", wraps=True
     ),
     Patch("training", "DataLoader", training.EpochDataLoader, "rater draws count epochs"),
-    Patch("utils", "save_onnx_model", training.save_onnx_model, "its operator set is too old for torch >= 2.9, which then prints tracebacks"),
+    Patch(
+        "utils",
+        "save_onnx_model",
+        training.save_onnx_model,
+        "its operator set is too old for torch >= 2.9, which then prints tracebacks",
+    ),
     Patch(
         "main", "BidsDataframe", RaterBidsDataframe, "suffixes match anywhere in a path; one channel per suffix only"
     ),
@@ -99,12 +103,6 @@ _originals = []
 _resolving = False
 
 
-def is_supported(version):
-    """Tell whether a version string lies in the supported range (2.9.10 <= version < 3)."""
-    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
-    return SUPPORTED[0] <= numbers < SUPPORTED[1]
-
-
 def resolve(patch):
     """Return ``(owner, attribute)`` of a row in the installed ivadomed.
 
@@ -135,7 +133,7 @@ def enable():
     if _originals or _resolving:
         return
     version = importlib.metadata.version("ivadomed")
-    if not is_supported(version):
+    if not is_supported_host(version):
         warnings.warn(
             f"ivadomed_labelfusion knows ivadomed >= 2.9.10 and < 3, found {version}. ivadomed runs without the "
             "plugin. Install a known version: pip install 'ivadomed>=2.9.10,<3'.",

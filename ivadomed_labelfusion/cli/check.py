@@ -1,0 +1,33 @@
+"""``ivadomed_labelfusion check``."""
+
+import argparse
+
+
+def get_parser():
+    """Return the parser."""
+    parser = argparse.ArgumentParser(
+        prog="ivadomed_labelfusion check",
+        description="Check ivadomed configuration files: unknown keys and settings that contradict each other. Exit "
+        "status 1 if any file has an error.",
+        epilog="examples:\n  ivadomed_labelfusion check my_config.json\n"
+        "  ivadomed_labelfusion check config_templates/*.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", nargs="+", help="configuration file (JSON)")
+    return parser
+
+
+def main(args=None):
+    """Print the findings; return 1 if there is an error."""
+    arguments = get_parser().parse_args(args)
+    from ivadomed_labelfusion.config import check_config
+    from ivadomed_labelfusion.files import read_json
+
+    failed = False
+    for path in arguments.config:
+        problems = check_config(read_json(path))
+        failed = failed or any(problem.level == "error" for problem in problems)
+        print(f"{path}: {'OK' if not problems else ''}")
+        for problem in problems:
+            print(f"  {problem}")
+    return 1 if failed else 0
