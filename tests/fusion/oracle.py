@@ -58,5 +58,8 @@ def itk_staple(masks, **settings):
 
 def itk_multilabel_staple(label_maps, **settings):
     """SimpleITK's fused labels."""
+    staple = sitk.MultiLabelSTAPLEImageFilter()
+    for name, value in settings.items():
+        getattr(staple, f"Set{name}")(value)
     images = [sitk.GetImageFromArray(np.asarray(labels, np.uint8)) for labels in label_maps]
-    return sitk.GetArrayFromImage(sitk.MultiLabelSTAPLE(images, **settings))
+    return sitk.GetArrayFromImage(staple.Execute(images))

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from oracle import ball_masks, itk_staple, random_masks
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import average, fuse, staple
+from tests.fusion.oracle import ball_masks, itk_staple, random_masks
 
 
 def masks_of(max_raters=5, min_raters=1):
@@ -37,7 +37,7 @@ def test_equals_simpleitk(n_raters, make):
 
 
 def test_nested_masks():
-    """Where two nested masks differ, 0.5 is a fixed point: ITK's rounding makes foreground of some and not of others."""
+    """Where two nested masks differ, 0.5 is a fixed point; in ITK rounding errors decide such voxels."""
     outer = ball_masks(2, 1, (15, 18, 11))[0]
     inner = outer & np.roll(outer, 3, axis=1)
     posterior, _, _ = itk_staple([inner, outer])
