@@ -39,8 +39,8 @@ def simple(masks, *, alpha=1.5, weights=None, region="image", margin=10, max_ite
 
     Args:
         masks (ndarray or sequence): ``(R, *spatial)`` binary masks or integer label maps (see `fusion.fuse`).
-        alpha (float): Standard deviations below the mean at which a rater is dropped, > 0. Every drop narrows the spread
-            of the others: with 1 or less, often only one or two raters are left in the end.
+        alpha (float): Standard deviations below the mean at which a rater is dropped, > 0. Every drop narrows the
+            spread of the others: with 1 or less, often only one or two raters are left in the end.
         weights (sequence of float): ``(R,)`` factors on the scores.
         max_iter (int): Most iterations.
         region, margin, names, keep_codes: See `fusion.staple`.

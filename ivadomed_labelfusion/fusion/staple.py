@@ -14,7 +14,7 @@ from ivadomed_labelfusion.fusion.consensus import Consensus, log_or_zero
 from ivadomed_labelfusion.fusion.patterns import binary_patterns
 from ivadomed_labelfusion.fusion.source import check_weights
 
-MAX_ITER = 10_000
+MAX_ITER = 1000
 
 
 @dataclass(eq=False)
@@ -65,9 +65,9 @@ def staple(
         keep_codes (bool): Keep one code (1-4 bytes) per voxel. False reads the masks a second time for the result.
 
     Returns:
-        StapleResult: ``posterior > 0.5`` (that is, ``labels()``) is the consensus. Exactly 0.5 is background: it is what
-        STAPLE gives where two nested masks differ, and ITK decides such voxels by rounding errors. All empty masks give
-        an empty consensus, all full ones a full one, one mask itself.
+        StapleResult: ``posterior > 0.5`` (that is, ``labels()``) is the consensus. Exactly 0.5 is background: it is
+        what STAPLE gives where two nested masks differ, and ITK decides such voxels by rounding errors. All empty masks
+        give an empty consensus, all full ones a full one, one mask itself.
 
     Raises:
         InputError: If masks, weights, region or parameters are not as described.

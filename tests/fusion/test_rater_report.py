@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -55,6 +55,7 @@ class TestFleissKappa:
         agreement, chance = (1 + 1 / 3 + 1 + 1 / 3) / 4, 0.5
         assert rater_report(masks).fleiss_kappa == pytest.approx((agreement - chance) / (1 - chance))
 
+    @settings(deadline=None, max_examples=50)
     @given(arrays.arrays(np.uint8, st.tuples(st.integers(2, 5), st.integers(1, 20)), elements=st.integers(0, 1)))
     def test_definition(self, masks):
         yes = masks.sum(axis=0)

@@ -1,5 +1,7 @@
 """Binary STAPLE against SimpleITK, closed forms, corner cases and invariances."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,10 @@ from hypothesis.extra import numpy as arrays
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import average, fuse, staple
 from tests.fusion.oracle import ball_masks, itk_staple, random_masks
+
+# raters who agree no better than chance take thousands of iterations, which these properties do not need
+brief = functools.partial(staple, max_iter=50)
+QUICK = settings(deadline=None, max_examples=50)
 
 
 def masks_of(max_raters=5, min_raters=1):
@@ -320,57 +326,60 @@ class TestWeights:
 
 
 class TestProperties:
+    @QUICK
     @given(masks=masks_of(), data=st.data())
     def test_permuting_raters_permutes_their_results(self, masks, data):
         order = data.draw(st.permutations(range(len(masks))))
-        result, permuted = staple(masks), staple(masks[order])
+        result, permuted = brief(masks), brief(masks[order])
         np.testing.assert_allclose(permuted.posterior, result.posterior, atol=1e-6)
         np.testing.assert_allclose(permuted.sensitivity, result.sensitivity[order], atol=1e-6)
         np.testing.assert_allclose(permuted.specificity, result.specificity[order], atol=1e-6)
 
+    @QUICK
     @given(masks=masks_of(), axis=st.integers(1, 2))
     def test_flipping_flips(self, masks, axis):
-        np.testing.assert_array_equal(
-            staple(np.flip(masks, axis)).posterior, np.flip(staple(masks).posterior, axis - 1)
-        )
+        np.testing.assert_array_equal(brief(np.flip(masks, axis)).posterior, np.flip(brief(masks).posterior, axis - 1))
 
+    @QUICK
     @given(
         masks=masks_of(), before=st.integers(0, 3), after=st.integers(0, 3), region=st.sampled_from(["union", "box"])
     )
     def test_padding_changes_nothing_with_the_region_fixed(self, masks, before, after, region):
         pad = [(before, after), (after, before)]
-        padded = staple(np.pad(masks, [(0, 0), *pad]), region=region, margin=0)
-        result = staple(masks, region=region, margin=0)
+        padded = brief(np.pad(masks, [(0, 0), *pad]), region=region, margin=0)
+        result = brief(masks, region=region, margin=0)
         np.testing.assert_array_equal(padded.posterior, np.pad(result.posterior, pad))
         np.testing.assert_array_equal(padded.sensitivity, result.sensitivity)
 
+    @QUICK
     @given(masks=masks_of())
     def test_complement_swaps_foreground_and_background(self, masks):
-        result, complement = staple(masks), staple(1 - masks)
+        result, complement = brief(masks), brief(1 - masks)
         np.testing.assert_allclose(complement.posterior, 1 - result.posterior, atol=1e-6)
         # a class that nobody marked has no rate of its own: both sides then say 1
         if 0 < masks.mean() < 1:
             np.testing.assert_allclose(complement.sensitivity, result.specificity, atol=1e-6)
             np.testing.assert_allclose(complement.specificity, result.sensitivity, atol=1e-6)
 
-    @settings(max_examples=30)
+    @QUICK
     @given(masks=masks_of(), chunk=st.integers(8, 40), block=st.integers(1, 40), keep=st.booleans())
     def test_result_is_independent_of_chunking(self, masks, chunk, block, keep):
         from ivadomed_labelfusion.fusion import patterns, source
 
-        expected = staple(masks)
+        expected = brief(masks)
         original = source.CHUNK_VOXELS, source.BLOCK_VOXELS
         try:
             patterns.CHUNK_VOXELS, source.BLOCK_VOXELS = chunk, block
-            result = staple(masks, keep_codes=keep)
+            result = brief(masks, keep_codes=keep)
             np.testing.assert_array_equal(result.posterior, expected.posterior)
             np.testing.assert_array_equal(result.sensitivity, expected.sensitivity)
         finally:
             patterns.CHUNK_VOXELS, source.BLOCK_VOXELS = original
 
+    @QUICK
     @given(masks=masks_of())
     def test_posterior_is_a_probability_and_labels_are_its_threshold(self, masks):
-        result = staple(masks)
+        result = brief(masks)
         assert ((result.posterior >= 0) & (result.posterior <= 1)).all()
         np.testing.assert_array_equal(result.labels(), result.posterior > 0.5)
         assert result.posterior.dtype == np.float32

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -20,6 +20,7 @@ MASKS = st.integers(1, 6).flatmap(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(masks=MASKS)
 def test_against_numpy(masks):
     np.testing.assert_array_equal(average(masks), masks.mean(axis=0, dtype=np.float64).astype(np.float32))
@@ -29,6 +30,7 @@ def test_against_numpy(masks):
     np.testing.assert_array_equal(union(masks), masks.any(axis=0))
 
 
+@settings(deadline=None, max_examples=50)
 @given(masks=MASKS, data=st.data())
 def test_permuting_raters_changes_nothing(masks, data):
     order = data.draw(st.permutations(range(len(masks))))
