@@ -47,6 +47,17 @@ def nested_target_suffix(target_suffix):
     return nested
 
 
+def target_suffix(classes, raters):
+    """Return ``target_suffix`` as ivadomed's ``loader_parameters`` take it: one list of raters' suffixes per class.
+
+    Args:
+        classes (iterable of str): Names of the classes, such as ``GM``.
+        raters (iterable of str): Names of the raters or fusion methods, such as ``rater1``.
+    """
+    raters = list(raters)
+    return [[f"_desc-{rater}_label-{name}_seg" for rater in raters] for name in classes]
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """The masks of one image.

@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from ivadomed_labelfusion import __version__
+from ivadomed_labelfusion.bids import target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json, write_json, write_text
 from ivadomed_labelfusion.prepare import _coverage, _report
@@ -239,11 +240,6 @@ def _write_dataset_files(plan, staging, problems):
             "GeneratedBy": [GENERATOR],
         },
     )
-
-
-def target_suffix(classes, raters):
-    """Return ``target_suffix`` as ivadomed's ``loader_parameters`` take it: one list of raters per class."""
-    return [[f"_desc-{rater}_label-{name}_seg" for rater in raters] for name in classes]
 
 
 def _fuse(plan, staging, methods, jobs):
