@@ -12,6 +12,7 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json, write_json, write_text
 from ivadomed_labelfusion.prepare import _coverage, _report
 from ivadomed_labelfusion.prepare._convert import SubjectOptions, convert_subject
+from ivadomed_labelfusion.prepare._plan import Problem
 from ivadomed_labelfusion.prepare._source import open_source
 
 BIDS_VERSION = "1.10.0"
@@ -52,6 +53,12 @@ def run(
     out = Path(out)
     if jobs < 1:
         raise InputError(f"jobs must be at least 1, got {jobs}.")
+    fuse = [fuse] if isinstance(fuse, str) else list(dict.fromkeys(fuse))
+    if fuse:
+        from ivadomed_labelfusion.fusion import check_method
+
+        for method in fuse:
+            check_method(method)
     _check_out(raw, out, overwrite=overwrite or dry_run)
     console = Console(stderr=True)
     announce = (lambda text: console.print(text, markup=False, soft_wrap=True)) if progress else (lambda text: None)
@@ -77,10 +84,10 @@ def run(
             reports = list(_convert_all(plan, staging, options, jobs, progress, console))
             problems = [*plan.problems, *(problem for report in reports for problem in report.problems)]
             _stop_on(problems, strict=strict, done="Nothing was written.")
-            _write_dataset_files(plan, staging, problems)
             if fuse:
-                _fuse(plan, staging, fuse, jobs)
-    return _report.Report(out, plan, reports, problems, list(fuse))
+                problems += _fuse(plan, staging, fuse, jobs, progress, console)
+            _write_dataset_files(plan, staging, problems)
+    return _report.Report(out, plan, reports, problems, fuse)
 
 
 def _wide(console):
@@ -242,7 +249,22 @@ def _write_dataset_files(plan, staging, problems):
     )
 
 
-def _fuse(plan, staging, methods, jobs):
+def _fuse(plan, staging, methods, jobs, progress, console):
+    """Write the fused derivatives; return the fusion's remarks as notes."""
+    from rich.progress import Progress
+
     from ivadomed_labelfusion.derivatives import write_fused
 
-    write_fused(staging, target_suffix(plan.classes, plan.raters), list(methods))
+    suffixes = target_suffix(plan.classes, plan.raters)
+    with Progress(console=console, disable=not progress) as bar:
+        task = bar.add_task(f"Fusion by {', '.join(methods)}", total=len(plan.subjects))
+        # gaps are warnings already, and the sidecars name the raters that were fused
+        fused = write_fused(
+            staging, suffixes, list(methods), allow_missing=True, jobs=jobs,
+            progress=lambda done, total, image_stem: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    return [
+        Problem("note", image_stem.split("_")[0], f"fusion: {text}")
+        for image_stem, texts in sorted(fused.notes.items())
+        for text in texts
+    ]

@@ -191,3 +191,43 @@ def test_raw_images_are_registered_to_flair(tmp_path, digest):
     # same input, same bytes
     prepare_msseg2016(raw, tmp_path / "again", space="raw", contrasts=["FLAIR", "T1w"])
     assert digest(tmp_path / "again/sub-c01p01").items() <= digest(tmp_path / "out/sub-c01p01").items()
+
+
+def test_fused_derivatives_are_what_the_masks_say(scgm_source, msseg_source, tmp_path, capsys):
+    """Average and majority by numpy, STAPLE by SimpleITK; the whole dataset appears with them at once."""
+    import SimpleITK as sitk
+
+    arguments = ["prepare", "msseg2016", str(msseg_source), str(tmp_path / "ms"), "--quiet"]
+    assert main([*arguments, "--fuse", "staple", "average", "majority"]) == 0
+    assert "fused by staple, average, majority" in capsys.readouterr().out
+    folder = tmp_path / "ms/derivatives/labels/sub-c07p01/anat"
+    paths = [folder / f"sub-c07p01_FLAIR_desc-rater{number}_label-lesion_seg.nii.gz" for number in range(1, 8)]
+    masks = np.stack([np.asanyarray(nibabel.load(path).dataobj) for path in paths])
+
+    def fused(name):
+        return np.asanyarray(nibabel.load(folder / f"sub-c07p01_FLAIR_desc-{name}.nii.gz").dataobj)
+
+    assert np.allclose(fused("average_label-lesion_softseg"), masks.mean(0))
+    assert np.array_equal(fused("majority_label-lesion_seg"), masks.sum(0) > 3)
+    oracle = sitk.GetArrayFromImage(sitk.STAPLE([sitk.ReadImage(str(path), sitk.sitkUInt8) for path in paths], 1.0))
+    assert np.array_equal(fused("staple_label-lesion_seg"), oracle.transpose(2, 1, 0) > 0.5)
+    sidecar = json.loads((folder / "sub-c07p01_FLAIR_desc-staple_label-lesion_seg.json").read_text())
+    assert sidecar["Raters"] == [f"rater{number}" for number in range(1, 8)]
+
+    prepare_scgm(scgm_source, tmp_path / "scgm", fuse=["average"])
+    assert len(list((tmp_path / "scgm").rglob("*_desc-average_label-*_softseg.nii.gz"))) == 8
+
+
+def test_fusing_with_a_missing_rater_says_so(scgm_raw, tmp_path):
+    (scgm_raw / "site2-sc01-mask-r3.nii.gz").unlink()
+    report = prepare_scgm(scgm_raw, tmp_path / "out", fuse=["average"])
+    assert any("fusion: Fused without all raters: rater3" in str(problem) for problem in report.problems)
+    folder = tmp_path / "out/derivatives/labels/sub-unf01/anat"
+    sidecar = json.loads((folder / "sub-unf01_T2starw_desc-average_label-GM_softseg.json").read_text())
+    assert sidecar["Raters"] == ["rater1", "rater2", "rater4"]
+
+
+def test_an_unknown_fusion_method_is_refused_before_the_work(scgm_source, tmp_path):
+    with pytest.raises(InputError, match="stapel"):
+        prepare_scgm(scgm_source, tmp_path / "out", fuse=["stapel"])
+    assert list(tmp_path.iterdir()) == []
