@@ -20,12 +20,19 @@ def get_parser():
 def main(args=None):
     """Print the findings; return 1 if there is an error."""
     arguments = get_parser().parse_args(args)
-    from ivadomed_labelfusion.config import check_config
+    from ivadomed_labelfusion.config import Problem, check_config
+    from ivadomed_labelfusion.errors import InputError
+    from ivadomed_labelfusion.evaluation.settings import settings_from_config
     from ivadomed_labelfusion.files import read_json
 
     failed = False
     for path in arguments.config:
-        problems = check_config(read_json(path))
+        config = read_json(path)
+        problems = check_config(config)
+        try:
+            settings_from_config(config)
+        except InputError as error:
+            problems.append(Problem("error", "evaluation_parameters", str(error)))
         failed = failed or any(problem.level == "error" for problem in problems)
         print(f"{path}: {'OK' if not problems else ''}")
         for problem in problems:

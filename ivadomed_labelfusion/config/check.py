@@ -140,6 +140,12 @@ def _check_raters(config):
                 '[["_desc-rater1_label-GM_seg", "_desc-rater2_label-GM_seg"]], '
                 f"got {target_suffix!r}. List the raters, or remove {name}.",
             )
+        if "inter_rater" in _section(config, "evaluation_parameters"):
+            yield (
+                "evaluation_parameters.inter_rater",
+                "the evaluation against several raters needs a list of raters per class in target_suffix. List them, "
+                "or remove it.",
+            )
         return
     if any(not isinstance(entry, list) for entry in target_suffix):
         yield key, "some classes list raters and others do not. Give every class a list, with the same raters in order."

@@ -10,7 +10,17 @@ import warnings
 from dataclasses import dataclass
 
 from ivadomed_labelfusion.environment import is_supported_host
-from ivadomed_labelfusion.host import datasets, loading, models, run, segment, testing, training, transforms
+from ivadomed_labelfusion.host import (
+    datasets,
+    inter_rater,
+    loading,
+    models,
+    run,
+    segment,
+    testing,
+    training,
+    transforms,
+)
 from ivadomed_labelfusion.host.dataframe import RaterBidsDataframe
 
 
@@ -66,6 +76,7 @@ PATCHES = (
         "main", "BidsDataframe", RaterBidsDataframe, "suffixes match anywhere in a path; one channel per suffix only"
     ),
     Patch("main", "check_multiple_raters", run.check_multiple_raters, _OUTSIDE_TRAINING, wraps=True),
+    Patch("main", "save_config_file", run.save_config_file, "--segment fails for 3D models by name", wraps=True),
     Patch("main", "run_segment_command", segment.run_segment_command, "finds channels by suffix only", wraps=True),
     Patch("main", "run_command", run.run_command, "training is unseeded", wraps=True),
     Patch("main", "run_main", run.run_main, "bad input ends in a traceback", wraps=True),
@@ -91,6 +102,8 @@ PATCHES = (
         run.create_temp_directory,
         "leaves its cache in the temp directory",
     ),
+    Patch("inference", "pred_to_nib", inter_rater.pred_to_nib, "keeps no soft output", wraps=True),
+    Patch("metrics", "get_metric_fns", inter_rater.get_metric_fns, "knows no rater-aware metrics", wraps=True),
     Patch("testing", "test", testing.test, _OUTSIDE_TRAINING, wraps=True),
     Patch("testing", "threshold_analysis", testing.threshold_analysis, _OUTSIDE_TRAINING, wraps=True),
     Patch("testing", "DataLoader", training.EpochDataLoader, "pins memory without a GPU, which only warns"),

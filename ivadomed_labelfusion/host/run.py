@@ -14,6 +14,7 @@ from loguru import logger
 
 from ivadomed_labelfusion.config.check import is_nested, raise_on_errors, uses_plugin
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.host.datasets import RaterPlan
 
 _context = contextvars.ContextVar("ivadomed_labelfusion_context", default=None)
@@ -25,6 +26,7 @@ def get_config(original):
     def wrapped(self):
         for warning in raise_on_errors(self.context_original, source=self.path_context):
             logger.warning(f"{warning.key}: {warning.message}")
+        settings_from_config(self.context_original)
         return original(self)
 
     return wrapped
@@ -65,10 +67,22 @@ def seed_everything(seed):
     torch.manual_seed(seed)
 
 
-def inter_rater_settings():
-    """Return the ``inter_rater`` block of the running configuration, or an empty dict."""
-    context = _context.get() or {}
-    return context.get("evaluation_parameters", {}).get("inter_rater", {})
+def current_context():
+    """Return the configuration of the running command, or an empty dict outside of one."""
+    return _context.get() or {}
+
+
+def save_config_file(original):
+    """Wrap ``ivadomed.main.save_config_file``: ``--segment`` looks for 3D subvolume sizes in one block only."""
+
+    def wrapped(context, path_output):
+        model = context["default_model"]
+        if not model.get("is_2d", True) and "Modified3DUNet" not in context:
+            sizes = {key: model[key] for key in ("length_3D", "stride_3D") if key in model}
+            context = {**context, "Modified3DUNet": {"applied": False, **sizes}}
+        original(context, path_output)
+
+    return wrapped
 
 
 def check_multiple_raters(original):
@@ -89,7 +103,7 @@ def load_dataset(original):
         if own:
             bids_df = copy.copy(bids_df)
             bids_df.rater_plan = RaterPlan.from_transforms(transforms_params, dataset_type)
-            bids_df.reference_method = inter_rater_settings().get("reference", bids_df.reference_method)
+            bids_df.reference_method = settings_from_config(current_context()).reference
         dataset = original(bids_df, data_list, transforms_params, *args, dataset_type=dataset_type, **kwargs)
         if own:
             from ivadomed_labelfusion.host.softness import check_softness

@@ -1,10 +1,16 @@
 """Testing, threshold analysis and evaluation with several raters: a reference label stands for the nested list."""
 
 import copy
+from pathlib import Path
 
 import pandas
 
 from ivadomed_labelfusion.config.check import is_nested
+from ivadomed_labelfusion.evaluation import settings_from_config
+from ivadomed_labelfusion.files import atomic_path
+from ivadomed_labelfusion.host import inter_rater
+from ivadomed_labelfusion.host.labels import FusedLabels
+from ivadomed_labelfusion.host.run import current_context
 
 
 def reference_suffixes(datasets):
@@ -20,9 +26,14 @@ def test(original):
 
     def wrapped(model_params, dataset_test, testing_params, *args, **kwargs):
         suffixes = reference_suffixes([dataset_test])
-        if suffixes is not None:
-            testing_params = {**testing_params, "target_suffix": suffixes}
-        return original(model_params, dataset_test, testing_params, *args, **kwargs)
+        if suffixes is None:
+            return original(model_params, dataset_test, testing_params, *args, **kwargs)
+        testing_params = {**testing_params, "target_suffix": suffixes}
+        context = current_context()
+        if not inter_rater.wants_evaluation(context):
+            return original(model_params, dataset_test, testing_params, *args, **kwargs)
+        with inter_rater.soft_predictions(Path(context["path_output"], inter_rater.SOFT_FOLDER)):
+            return original(model_params, dataset_test, testing_params, *args, **kwargs)
 
     return wrapped
 
@@ -72,7 +83,13 @@ def evaluate(original):
         if not is_nested(target_suffix):
             return original(bids_df, path_output, target_suffix, eval_params)
         view, suffixes = with_reference_labels(bids_df)
-        return original(view, path_output, suffixes, eval_params)
+        results = original(view, path_output, suffixes, eval_params)
+        context = current_context()
+        if inter_rater.wants_evaluation(context):
+            results = pandas.DataFrame(results).join(inter_rater.evaluate(bids_df, context))
+            with atomic_path(Path(path_output, "results_eval", "evaluation_3Dmetrics.csv"), overwrite=True) as target:
+                results.to_csv(target)
+        return results
 
     return wrapped
 
@@ -83,9 +100,8 @@ def with_reference_labels(bids_df):
     Returns:
         (RaterBidsDataframe, list of str): The copy, and the suffix of the reference label per class.
     """
-    from ivadomed_labelfusion.host.labels import FusedLabels
-
-    reference = FusedLabels(bids_df.fused_folder, bids_df.nested, bids_df.reference_method)
+    method = settings_from_config(current_context()).reference
+    reference = FusedLabels(bids_df.fused_folder, bids_df.nested, method)
     files = [path for suffix in reference.suffixes for path in sorted(reference.folder.glob(f"*{suffix}.nii.gz"))]
     labels = pandas.DataFrame({"path": [str(path) for path in files], "filename": [path.name for path in files]})
     view = copy.copy(bids_df)

@@ -1,4 +1,4 @@
-"""The commands of ivadomed, run through its own entry point on generated data: train, resume, test, segment, -t, ONNX."""
+"""The commands of ivadomed through its own entry point, on generated data: train, resume, test, segment, -t, ONNX."""
 
 import json
 
@@ -95,8 +95,8 @@ def test_three_dimensional_models(ivadomed, tmp_path, model):
     config = prepare(
         tmp_path,
         "scgm_softseg_random",
-        dataset={"shape": (16, 16, 16), "n_subjects": 4},
-        transformation__CenterCrop={"size": [16, 16, 16]},
+        dataset={"shape": (32, 16, 16), "n_subjects": 4},
+        transformation__CenterCrop={"size": [32, 16, 16]},
         transformation__RandomAffine={
             "degrees": 5,
             "translate": [0.03, 0.03, 0.03],
@@ -106,13 +106,13 @@ def test_three_dimensional_models(ivadomed, tmp_path, model):
         },
         default_model__name=model,
         default_model__is_2d=False,
-        default_model__length_3D=[16, 16, 16],
-        default_model__stride_3D=[16, 16, 16],
+        default_model__length_3D=[32, 16, 16],
+        default_model__stride_3D=[32, 16, 16],
     )
     ivadomed("--train", "-c", config)
     ivadomed("--test", "-c", config)
     prediction = nibabel.load(next((tmp_path / "out/pred_masks").glob("*_pred.nii.gz"))).get_fdata()
-    assert prediction.shape == (16, 16, 16, 2)
+    assert prediction.shape == (32, 16, 16, 2)
     assert (prediction.sum(-1) <= 1 + 1e-5).all()
     ivadomed("--segment", "-c", config)
     assert len(list((tmp_path / "out/pred_masks").glob("*_class-1_pred.nii.gz"))) == 4
