@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.fusion.source import CHUNK_VOXELS, BinaryVotes, LabelVotes, NotBinaryError, Source
+from ivadomed_labelfusion.fusion.source import CHUNK_VOXELS, BinaryVotes, LabelVotes, Source, UnexpectedValueError
 
 # patterns of up to so many bits are encoded directly (2^16 counters fit the cache), longer ones through a dictionary
 DIRECT_BITS = 16
@@ -102,11 +102,12 @@ class Patterns:
             target = flat[first : first + CHUNK_VOXELS]
             words, index, tail = _nonzero_words(part)
             if index.size * 4 > words.size:
-                target[:] = lookup[part]
+                np.take(lookup, part, out=target, mode="wrap")  # codes are in range; "wrap" skips the check
                 continue
             width = 8 // part.itemsize
             body = part.size - tail
-            target[:body].reshape(-1, width)[index] = lookup[part[:body].reshape(-1, width)[index]]
+            busy = part[:body].reshape(-1, width)[index]
+            target[:body].reshape(-1, width)[index] = np.take(lookup, busy, mode="wrap")
             target[body:] = lookup[part[body:]]
         inside = inside_region(self._region, self._coder.source, planes)
         if inside is not None:
@@ -233,7 +234,7 @@ def encode(reader, *, region="image", margin=10, keep=True):
     region = check_region(region, margin, reader.source)
     try:
         return _encode(reader, region, margin, keep)
-    except NotBinaryError:
+    except UnexpectedValueError:
         reader.survey()
         return _encode(reader, region, margin, keep)
 
@@ -245,9 +246,10 @@ def auto_patterns(masks, *, names=None, region="image", margin=10, keep=True):
     reader = BinaryVotes(source)
     try:
         return _encode(reader, region, margin, keep)
-    except NotBinaryError:
-        binary = reader.survey(allow_labels=True)
-        return _encode(reader if binary else LabelVotes(source), region, margin, keep)
+    except UnexpectedValueError:
+        if reader.survey(allow_labels=True):
+            return _encode(reader, region, margin, keep)
+    return encode(LabelVotes(source), region=region, margin=margin, keep=keep)
 
 
 def _encode(reader, region, margin, keep):

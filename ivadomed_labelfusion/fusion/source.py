@@ -12,8 +12,8 @@ CHUNK_VOXELS = 1 << 17
 BLOCK_VOXELS = 1 << 22
 
 
-class NotBinaryError(Exception):
-    """A mask holds something else than 0 and 1: the rater's index."""
+class UnexpectedValueError(Exception):
+    """A mask holds other values than the reader takes: the rater's index. The reader's ``survey`` says what to do."""
 
 
 def as_list(masks, names=None):
@@ -136,22 +136,22 @@ class BinaryVotes:
         """Return uint8 votes of one rater for a slice of the opened block.
 
         Raises:
-            NotBinaryError: If a value is neither 0 nor this mask's foreground value.
+            UnexpectedValueError: If a value is neither 0 nor this mask's foreground value.
         """
         values = opened[rater][chunk]
         if values.dtype.itemsize == 1 and self.high[rater] == 1 and values.dtype.kind in "bui":
             values = values.view(np.uint8)
             if values.size and values.max() > 1:
-                raise NotBinaryError(rater)
+                raise UnexpectedValueError(rater)
             return values
         foreground = values == self.high[rater]
         # NaN is unequal to 0, hence found here as well
         if not np.array_equal(values != 0, foreground):
-            raise NotBinaryError(rater)
+            raise UnexpectedValueError(rater)
         return foreground.view(np.uint8)
 
     def survey(self, *, allow_labels=False):
-        """Look at every value after a NotBinaryError: accept 0/255 with a warning.
+        """Look at every value after a UnexpectedValueError: accept 0/255 with a warning.
 
         Args:
             allow_labels (bool): Answer False for label maps instead of raising.
@@ -162,6 +162,8 @@ class BinaryVotes:
         Raises:
             InputError: If a mask holds anything but 0 and 1, or 0 and 255; the message shows values and the cure.
         """
+        if allow_labels and any(_surely_labels(self.source, mask) for mask in self.source.masks):
+            return False
         scaled = []
         for rater, (mask, name) in enumerate(zip(self.source.masks, self.source.names, strict=True)):
             values = distinct_values(self.source, mask, name)
@@ -177,6 +179,18 @@ class BinaryVotes:
             self.notes.append(f"Masks coded 0 and 255 are read as 0 and 1: {', '.join(scaled)}.")
             warnings.warn(self.notes[-1], stacklevel=2)
         return True
+
+
+def _surely_labels(source, mask):
+    """Whether an unsigned integer mask has a maximum that masks never have; much faster than listing its values."""
+    if np.dtype(getattr(mask, "dtype", np.float64)).kind != "u":
+        return False
+    return maximum(source, mask) not in (0, 1, 255)
+
+
+def maximum(source, mask):
+    """Return the largest value of an integer mask, 0 if it has no voxels."""
+    return max((int(source.read(mask, planes).max()) for planes, _, _ in source.blocks()), default=0)
 
 
 def distinct_values(source, mask, name, limit=256):
@@ -215,17 +229,23 @@ class LabelVotes:
 
     def __init__(self, source):
         self.source = source
-        fast = all(getattr(mask, "dtype", None) == np.uint8 for mask in source.masks) and source.n_voxels
-        top = max(self._maximum(mask) for mask in source.masks) if fast else 16
-        # small uint8 labels are their own index; others go through a table
-        self.labels = np.arange(top + 1) if top < 16 else self._collect()
-        self.direct = top < 16
-        if self.labels.size > 256:
-            raise InputError(f"Label maps must hold at most 256 labels, got {self.labels.size}. Are these images?")
-        self.bits = max(1, int(self.labels.size - 1).bit_length())
+        if all(getattr(mask, "dtype", None) == np.uint8 for mask in source.masks):
+            # most label maps have few labels: assume so, and look at all values only if one is larger
+            self._use(np.arange(4), direct=True)
+        else:
+            self._use(self._collect(), direct=False)
 
-    def _maximum(self, mask):
-        return max(int(self.source.read(mask, planes).max()) for planes, _, _ in self.source.blocks())
+    def _use(self, labels, *, direct):
+        if labels.size > 256:
+            raise InputError(f"Label maps must hold at most 256 labels, got more: {labels[:3]}... Are these images?")
+        self.labels = labels
+        self.direct = direct  # values are their own index
+        self.bits = max(1, int(labels.size - 1).bit_length())
+
+    def survey(self):
+        """Look at every value after a UnexpectedValueError: a label was larger than assumed."""
+        top = max(maximum(self.source, mask) for mask in self.source.masks)
+        self._use(np.arange(top + 1) if top < 16 else self._collect(), direct=top < 16)
 
     def _collect(self):
         labels = np.zeros(1)
@@ -250,8 +270,15 @@ class LabelVotes:
         return [np.searchsorted(self.labels, block).astype(np.uint8) for block in blocks]
 
     def votes(self, opened, rater, chunk):
-        """Return uint8 label indices of one rater for a slice of the opened block."""
-        return opened[rater][chunk]
+        """Return uint8 label indices of one rater for a slice of the opened block.
+
+        Raises:
+            UnexpectedValueError: If a value is larger than the labels assumed so far.
+        """
+        values = opened[rater][chunk]
+        if self.direct and values.size and values.max() >= self.labels.size:
+            raise UnexpectedValueError(rater)
+        return values
 
 
 class ClassVotes:
