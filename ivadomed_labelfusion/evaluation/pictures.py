@@ -26,29 +26,32 @@ def draw_reliability(axes, curve, *, title=None):
         curve (ReliabilityCurve): What to draw; empty bins stay blank.
         title (str): Before the ECE.
     """
-    width = np.diff(curve.bin_edges)
-    left = curve.bin_edges[:-1]
-    filled = curve.bin_count > 0
-    accuracy, confidence = curve.bin_accuracy, curve.bin_confidence
-    options = {"align": "edge", "edgecolor": "white", "linewidth": 0.6}
-    low = np.minimum(accuracy, confidence)[filled]
-    axes.bar(left[filled], low, width[filled], color=_BAR, **options)
-    for color, label, chosen in (
-        (OVERCONFIDENT, "overconfident", filled & (accuracy < confidence)),
-        (UNDERCONFIDENT, "underconfident", filled & (accuracy > confidence)),
-    ):
-        if chosen.any():
-            bottom = np.minimum(accuracy, confidence)[chosen]
-            gap = np.abs(accuracy - confidence)[chosen]
-            axes.bar(left[chosen], gap, width[chosen], bottom=bottom, color=color, label=label, alpha=0.85, **options)
-    for edge, size, value in zip(left[filled], width[filled], accuracy[filled], strict=True):
-        axes.plot([edge, edge + size], [value, value], color="black", linewidth=1)
-    axes.plot([0, 1], [0, 1], color=IDENTITY, linewidth=1)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Confidence", ylabel="Accuracy", box_aspect=1)
-    value = "not defined" if np.isnan(curve.ece) else f"{100 * curve.ece:.2f} %"
-    axes.set_title(f"{title}\nECE: {value}" if title else f"ECE: {value}")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left")
+    with figures.style():
+        width = np.diff(curve.bin_edges)
+        left = curve.bin_edges[:-1]
+        filled = curve.bin_count > 0
+        accuracy, confidence = curve.bin_accuracy, curve.bin_confidence
+        options = {"align": "edge", "edgecolor": "white", "linewidth": 0.6}
+        low = np.minimum(accuracy, confidence)[filled]
+        axes.bar(left[filled], low, width[filled], color=_BAR, **options)
+        for color, label, chosen in (
+            (OVERCONFIDENT, "overconfident", filled & (accuracy < confidence)),
+            (UNDERCONFIDENT, "underconfident", filled & (accuracy > confidence)),
+        ):
+            if chosen.any():
+                bottom = np.minimum(accuracy, confidence)[chosen]
+                gap = np.abs(accuracy - confidence)[chosen]
+                axes.bar(
+                    left[chosen], gap, width[chosen], bottom=bottom, color=color, label=label, alpha=0.85, **options
+                )
+        for edge, size, value in zip(left[filled], width[filled], accuracy[filled], strict=True):
+            axes.plot([edge, edge + size], [value, value], color="black", linewidth=1)
+        axes.plot([0, 1], [0, 1], color=IDENTITY, linewidth=1)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Confidence", ylabel="Accuracy", box_aspect=1)
+        value = "not defined" if np.isnan(curve.ece) else f"{100 * curve.ece:.2f} %"
+        axes.set_title(f"{title}\nECE: {value}" if title else f"ECE: {value}")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="upper left")
 
 
 def reliability_figure(curves, *, title=None):
@@ -80,15 +83,16 @@ def draw_entropy(axes, raters, prediction, *, title=None):
         prediction (sequence of float): Entropy of the prediction of each subject, in nats.
         title (str): Before mean absolute and mean squared error.
     """
-    raters, prediction = np.asarray(raters, np.float64), np.asarray(prediction, np.float64)
-    error = prediction - raters
-    top = 1.06 * max(raters.max(initial=0), prediction.max(initial=0)) or 1.0
-    axes.plot([0, top], [0, top], color="black", linestyle="--", linewidth=1)
-    axes.scatter(raters, prediction, s=16, color=_DOT, edgecolor="white", linewidth=0.4, zorder=3)
-    axes.set(xlim=(0, top), ylim=(0, top), box_aspect=1)
-    axes.set(xlabel="Entropy of the raters [nats]", ylabel="Entropy of the prediction [nats]")
-    scores = f"MAE: {np.abs(error).mean():.4g}   MSE: {np.square(error).mean():.4g}"
-    axes.set_title(f"{title}\n{scores}" if title else scores)
+    with figures.style():
+        raters, prediction = np.asarray(raters, np.float64), np.asarray(prediction, np.float64)
+        error = prediction - raters
+        top = 1.06 * max(raters.max(initial=0), prediction.max(initial=0)) or 1.0
+        axes.plot([0, top], [0, top], color="black", linestyle="--", linewidth=1)
+        axes.scatter(raters, prediction, s=16, color=_DOT, edgecolor="white", linewidth=0.4, zorder=3)
+        axes.set(xlim=(0, top), ylim=(0, top), box_aspect=1)
+        axes.set(xlabel="Entropy of the raters [nats]", ylabel="Entropy of the prediction [nats]")
+        scores = f"MAE: {np.abs(error).mean():.4g}   MSE: {np.square(error).mean():.4g}"
+        axes.set_title(f"{title}\n{scores}" if title else scores)
 
 
 def entropy_figure(entropies, *, title=None):
@@ -130,6 +134,7 @@ def disagreement_figure(slices, class_names, *, title=None, reference="STAPLE"):
         height=rows * (cell * min(max(ratio, 0.4), 2.0) + 0.15) + 0.6,
         squeeze=False,
     )
+    figure.get_layout_engine().set(h_pad=0.1)  # the titles of panels of fixed shape need the room
     diverging = LinearSegmentedColormap.from_list("error", [UNDERCONFIDENT, "white", OVERCONFIDENT])
     with figures.style():
         soft = signed = None
