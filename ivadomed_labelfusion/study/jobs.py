@@ -74,7 +74,8 @@ def run_job(study, kind, model, log):
             finally:
                 (folder / "running.json").unlink(missing_ok=True)
             seconds = time.time() - started
-            write_json(done, {"kind": kind, "seconds": round(seconds, 1), "host": running["host"], **details})
+            where = {"host": running["host"], "slurm_job": os.environ.get("SLURM_JOB_ID")}
+            write_json(done, {"kind": kind, "seconds": round(seconds, 1), **where, **details})
             _forget_failure(folder, kind)
         shutil.copyfile(done, marker)
     return 0

@@ -1,0 +1,64 @@
+"""The SLURM profile against a real SLURM on this machine: every job goes through sbatch and finishes."""
+
+import json
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+SCRIPT = Path(__file__).with_name("slurm_loopback.sh")
+COMMAND = str(Path(sys.executable).with_name("ivadomed_labelfusion"))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """One node on loopback; skipped with the script's reason where it cannot run."""
+    pytest.importorskip("snakemake", reason="the extra 'study' is not installed")
+    pytest.importorskip("snakemake_executor_plugin_slurm", reason="snakemake-executor-plugin-slurm is not installed")
+    folder = tmp_path_factory.mktemp("slurm")
+    # the daemons would keep a pipe open, so that reading it would never end
+    with open(folder / "start.log", "w+", encoding="utf-8") as log:
+        started = subprocess.run(["bash", str(SCRIPT), "start", str(folder)], stdout=log, stderr=log, check=False)
+        log.seek(0)
+        said = log.read()
+    if started.returncode == 3:
+        pytest.skip(said.strip().splitlines()[-1])
+    assert started.returncode == 0, said
+    yield folder
+    subprocess.run(["bash", str(SCRIPT), "stop", str(folder)], check=True)
+
+
+def test_a_study_goes_through_sbatch_and_finishes(cluster, tmp_path):
+    for make in (
+        ["phantom", "scgm", str(tmp_path / "raw"), "--subjects", "4", "--seed", "1", "--size", "small"],
+        ["prepare", "scgm", str(tmp_path / "raw"), str(tmp_path / "bids")],
+    ):
+        subprocess.run([COMMAND, *make], check=True, capture_output=True)
+    study = tmp_path / "study"
+    shipped = resources.files("ivadomed_labelfusion.study").joinpath("workflow/slurm.yaml").read_text()
+    # what a user edits in the copied profile: this machine is smaller than a cluster's node
+    small = "\n".join(f"  {kind}: {{mem_mb: 2000, runtime: 20}}" for kind in ("train", "test", "evaluate"))
+    profile = study / "profile-slurm" / "config.yaml"
+    profile.parent.mkdir(parents=True)
+    quick = "slurm-init-seconds-before-status-checks: 2\nseconds-between-status-checks: 2\n"
+    profile.write_text(f"{shipped}{quick}set-resources:\n{small}\n")
+    options = ["--template", "scgm", "--candidates", "conv_staple", "--splits", "1", "--gpus", "0"]
+    options += ["--epochs", "1", "--filters", "4", "--depth", "2", "--profile", "slurm"]
+    command = [COMMAND, "study", "run", "--bids", str(tmp_path / "bids"), "--output", str(study), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    folder = study / "models" / "conv_staple" / "split-01"
+    jobs = [json.loads((folder / f"{kind}.done.json").read_text()) for kind in ("train", "test", "evaluate")]
+    numbers = [job["slurm_job"] for job in jobs]
+    assert all(numbers)
+    assert len(set(numbers)) == 3
+    # what SLURM itself remembers of the jobs: finished, with the memory and time that were asked for
+    for number in numbers:
+        shown = subprocess.run(["scontrol", "show", "job", number], capture_output=True, text=True, check=True).stdout
+        assert "JobState=COMPLETED" in shown
+        assert "TimeLimit=00:20:00" in shown
+        assert "mem=2000M" in shown or "MinMemoryNode=2000M" in shown
+    assert (study / "results" / "tables" / "table2.csv").exists()
