@@ -152,10 +152,10 @@ def crop_around(mask, *, margin=8, min_size=32):
         hits = np.flatnonzero(mask.any(axis=others))
         if not hits.size:
             return (slice(None),) * mask.ndim
-        first, last = hits[0] - margin, hits[-1] + margin + 1
-        grow = max(0, min_size - (last - first))
-        first, last = first - grow // 2, last + grow - grow // 2
-        box.append(slice(max(0, int(first)), min(size, int(last))))
+        first, last = max(0, int(hits[0]) - margin), min(size, int(hits[-1]) + margin + 1)
+        length = min(size, max(last - first, min_size))
+        first = min(max(0, first - (length - (last - first)) // 2), size - length)
+        box.append(slice(first, first + length))
     return tuple(box)
 
 

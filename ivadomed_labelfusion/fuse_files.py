@@ -65,7 +65,7 @@ def fuse_files(
     options = dict(options or {})
     tolerance_mm = GRID_TOLERANCE_MM if tolerance_mm is None else tolerance_mm
     fusion.check_method(method, options)
-    _check_outputs([output, posterior, report, figure], [*masks, background, region], overwrite)
+    _check_outputs((output, posterior), report, figure, [*masks, background, region], overwrite)
     if background and not figure:
         raise InputError("--image is the background of a figure: add --figure FILE.")
     names = _names(masks)
@@ -87,9 +87,8 @@ def fuse_files(
     if is_soft and result.is_multilabel:
         raise InputError("Label maps cannot be averaged into one map. Use majority, or average one mask per class.")
     # everything that may be refused is computed before the first file is written
-    content = None
-    if report:
-        content = _report(result, method, masks, options, region, margin, image)
+    content = _report(result, method, masks, options, region, margin, image) if report else None
+    drawn = _figure(result, arrays, names, image, background, masks[0], tolerance_mm) if figure else None
     write = _write_slabs if stream else _write_whole
     write(output, result, image, soft=is_soft, overwrite=overwrite)
     if posterior:
@@ -97,14 +96,20 @@ def fuse_files(
     if report:
         write_json(report, content, overwrite=overwrite)
     if figure:
-        figures.save_figure(
-            _figure(result, arrays, names, image, background, masks[0], tolerance_mm), figure, overwrite=overwrite
-        )
+        figures.save_figure(drawn, figure, overwrite=overwrite)
     return _summary(result, method, output)
 
 
-def _check_outputs(outputs, inputs, overwrite):
-    outputs = [Path(path) for path in outputs if path]
+def _check_outputs(volumes, report, figure, inputs, overwrite):
+    for paths, endings in (
+        (volumes, (".nii", ".nii.gz")),
+        ([report], (".json",)),
+        ([figure], figures.FORMATS),
+    ):
+        for path in paths:
+            if path and not str(path).lower().endswith(endings):
+                raise InputError(f"{path} must end with {' or '.join(endings)}.")
+    outputs = [Path(path) for path in (*volumes, report, figure) if path]
     inputs = {Path(path).resolve() for path in inputs if path}
     for index, path in enumerate(outputs):
         if path.resolve() in inputs:

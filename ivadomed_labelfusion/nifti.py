@@ -75,8 +75,7 @@ def slab_writer(path, shape, dtype, like, *, overwrite=False):
             stream = stack.enter_context(
                 gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6)
             )
-        header.write_to(stream)
-        stream.write(b"\0" * (header.single_vox_offset - header.sizeof_hdr))
+        header.write_to(stream)  # with the four bytes that say that no extension follows
         yield lambda slab: stream.write(np.asarray(slab, dtype).tobytes(order="F"))
 
 
