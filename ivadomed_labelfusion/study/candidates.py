@@ -216,5 +216,7 @@ def training_config(config, *, raters):
         chosen = [suffixes[0] for suffixes in chosen]
         for name in RATER_TRANSFORMS:
             config["transformation"].pop(name, None)
+        # one rater is nobody to compare with
+        config.get("evaluation_parameters", {}).pop("inter_rater", None)
     config["loader_parameters"]["target_suffix"] = chosen
     return config

@@ -292,10 +292,9 @@ def comparison_figure(panels, *, class_names, spacing_mm, title=None):
             figures.draw_slice(axis, image, spacing=spacing_mm)
             axis.set_title(name, fontsize=6)
             if soft is not None:
-                total = np.clip(soft.sum(axis=0), 1e-6, None)
-                rgb = sum(
-                    np.multiply.outer(part, to_rgb(color)) for part, color in zip(soft / total, colors, strict=False)
-                )
+                total = soft.sum(axis=0)
+                shares = soft / np.maximum(total, 1e-12)
+                rgb = sum(np.multiply.outer(part, to_rgb(color)) for part, color in zip(shares, colors, strict=False))
                 rgba = np.dstack([np.clip(rgb, 0, 1), np.clip(total, 0, 1)])
                 axis.imshow(
                     rgba.transpose(1, 0, 2),

@@ -237,7 +237,7 @@ def _write_configs(study, candidate, model, split):
     train = training_config(full, raters=raters) if raters else full
     # the study evaluates against all raters in a step of its own, members of ensembles only after averaging
     test = train if member else full
-    evaluation = {key: value for key, value in test["evaluation_parameters"].items() if key != "inter_rater"}
+    evaluation = {key: value for key, value in test.get("evaluation_parameters", {}).items() if key != "inter_rater"}
     test = {**test, "command": "test", "evaluation_parameters": evaluation}
     for name, config in (("train.json", train), ("test.json", test)):
         path = folder / name

@@ -1,0 +1,146 @@
+"""Figures: what they show, in which order, and that they are written in both formats and the same each time."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from simulated_study import CANDIDATES, CLASSES
+
+from ivadomed_labelfusion import figures as shared
+from ivadomed_labelfusion.metrics.calibration import reliability_curve
+from ivadomed_labelfusion.study.columns import ENTROPY_PREDICTION, ENTROPY_RATERS, display_name
+from ivadomed_labelfusion.study.comparison import choose_image
+from ivadomed_labelfusion.study.figures import (
+    candidate_styles,
+    comparison_figure,
+    composite_figure,
+    entropy_figure,
+    radar_figure,
+    reliability_figure,
+    validation_loss_figure,
+    write_figure,
+)
+from ivadomed_labelfusion.study.summary import add_composite
+
+
+def texts(figure):
+    return " ".join(text.get_text() for text in figure.findobj(match=lambda item: hasattr(item, "get_text")))
+
+
+def test_every_figure_is_one_column_wide_and_its_text_is_readable(simulated):
+    results, models = simulated
+    results = add_composite(results, CLASSES)
+    made = [entropy_figure(results), composite_figure(results), radar_figure(results, models, CLASSES)]
+    for figure in made:
+        assert figure.get_size_inches()[0] == shared.COLUMN_WIDTH_IN
+        sizes = [text.get_fontsize() for text in figure.findobj(match=lambda item: hasattr(item, "get_fontsize"))]
+        assert min(sizes) >= 6
+
+
+def test_entropy_figure_shows_the_errors_of_all_results(simulated):
+    results, _ = simulated
+    figure = entropy_figure(results)
+    rows = results[results["candidate"] == "conv_staple"]
+    error = (rows[ENTROPY_PREDICTION] - rows[ENTROPY_RATERS]) / 1000
+    title = next(axes.get_title() for axes in figure.axes if axes.get_title().startswith("Conv-STAPLE"))
+    assert f"MAE {error.abs().mean():.2f}" in title
+    assert f"MSE {(error**2).mean():.2g}" in title
+    panel = figure.axes[0]
+    assert len(panel.collections[-1].get_offsets()) == len(rows)
+    identity = panel.lines[0].get_xydata()
+    np.testing.assert_allclose(identity[:, 0], identity[:, 1])
+
+
+def test_composites_are_sorted_by_their_mean(simulated):
+    results = add_composite(simulated[0], CLASSES)
+    figure = composite_figure(results)
+    shown = [label.get_text().removesuffix(" (ref)") for label in figure.axes[0].get_yticklabels()]
+    order = results.groupby("candidate")["composite_score"].mean().sort_values(ascending=False).index
+    assert shown == [display_name(name) for name in order]
+    stars = [note for note in figure.axes[0].texts if note.get_text() == "*"]
+    assert 0 < len(stars) <= 5
+
+
+def test_composite_of_a_single_result_has_no_violin(simulated):
+    results = add_composite(simulated[0], CLASSES)
+    single = results.groupby("candidate").head(1)
+    assert len(composite_figure(single).axes[0].collections) == 0
+
+
+def test_reliability_diagrams_title_the_ece():
+    rng = np.random.default_rng(0)
+    probability = rng.uniform(size=(1, 5000))
+    truth = rng.uniform(size=probability.shape) < probability
+    curve = reliability_curve(probability, truth, form="exact")
+    figure = reliability_figure({"conv_staple": curve, "softseg_staple": curve, "mine": curve})
+    assert f"Conv-STAPLE\nECE: {100 * curve.ece:.2f} %" in texts(figure)
+    assert sum(axes.get_visible() for axes in figure.axes) == 3
+
+
+def test_losses_of_the_frameworks_are_apart_and_one_split_is_strong():
+    rows = [
+        (name, split, epoch, 1 / epoch)
+        for name in (*CANDIDATES, "mine")
+        for split in ("split-01", "split-02")
+        for epoch in range(1, 5)
+    ]
+    figure = validation_loss_figure(pd.DataFrame(rows, columns=["candidate", "split", "epoch", "validation_loss"]))
+    assert [axes.get_title() for axes in figure.axes] == [
+        "Conventional: Dice loss",
+        "SoftSeg: Adaptive Wing loss",
+        "Other",
+    ]
+    strong = [line for line in figure.axes[0].lines if line.get_alpha() == 1]
+    assert {line.get_label() for line in strong} == {"Conv-STAPLE", "Conv-Average", "Conv-RandomSampling"}
+    assert len(figure.axes[0].lines) == 6
+
+
+def test_radar_runs_from_the_worst_to_the_best(simulated):
+    results, models = simulated
+    figure = radar_figure(results, models, CLASSES)
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    radii = np.array([lines[display_name(name)][:-1] for name in CANDIDATES])
+    np.testing.assert_allclose(radii.max(axis=0), 1)
+    np.testing.assert_allclose(radii.min(axis=0), 0.2)
+    # Dice is the first spoke: SoftSeg-STAPLE has the best and Conv-Average the worst
+    assert lines["SoftSeg-STAPLE"][0] == 1
+    assert lines["Conv-Average"][0] == pytest.approx(0.2)
+
+
+def test_candidates_differ_in_colour_or_line():
+    names = [*CANDIDATES, "conv_ensemble", "softseg_ensemble", "mine", "yours"]
+    styles = candidate_styles(names)
+    assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == len(names)
+    assert {style["color"] for style in styles.values()} <= set(shared.OKABE_ITO.values())
+
+
+def test_soft_maps_are_as_opaque_as_they_are_probable():
+    soft = np.zeros((2, 6, 8))
+    soft[0, 2, 3], soft[1, 4, 5] = 1.0, 0.5
+    image = np.ones((6, 8))
+    figure = comparison_figure([("a", image, None), ("b", image, soft)], class_names=CLASSES, spacing_mm=(1.0, 1.0))
+    overlay = figure.axes[1].images[-1].get_array()
+    assert overlay.shape == (8, 6, 4)
+    assert overlay[3, 2, 3] == 1
+    assert overlay[5, 4, 3] == pytest.approx(0.5)
+    assert overlay[0, 0, 3] == 0
+    assert len(figure.axes[0].images) == 1
+
+
+def test_the_image_compared_is_the_one_of_most_candidates_and_disagreement(simulated):
+    results = simulated[0]
+    split, image = choose_image(results)
+    assert results.loc[results["image_id"] == image, ENTROPY_RATERS].iloc[0] == results[ENTROPY_RATERS].max()
+    fewer = results[(results["candidate"] != "conv_random") | (results["image_id"] != image)]
+    assert choose_image(fewer)[1] != image
+    assert split.startswith("split-")
+
+
+def test_figures_are_written_as_png_and_svg_and_equal_each_time(simulated, tmp_path):
+    results = add_composite(simulated[0], CLASSES)
+    paths = write_figure(composite_figure(results), tmp_path, "composite")
+    assert [path.name for path in paths] == ["composite.png", "composite.svg"]
+    again = write_figure(composite_figure(results), tmp_path / "again", "composite")
+    assert paths[1].read_bytes() == again[1].read_bytes()
+    width, _ = Image.open(paths[0]).size
+    assert width == round(shared.COLUMN_WIDTH_IN * 300)
