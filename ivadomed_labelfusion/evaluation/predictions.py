@@ -1,5 +1,6 @@
 """Finding and reading predictions of any tool, and the masks and images they belong to."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from ivadomed_labelfusion import bids
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.metrics.checks import check_dtype
 from ivadomed_labelfusion.nifti import load_image
 
 # what tools append to the image's stem: ivadomed, nnU-Net (nothing), BIDS derivatives, MONAI's SaveImage
@@ -122,7 +124,7 @@ def load_prediction(found, class_names, like):
     path = found.files[0]
     if found.probabilities is not None:
         return _nnunet_probabilities(found.probabilities, images[0], len(class_names))
-    data = _canonical(images[0])
+    data = _canonical(images[0], path)
     if data.ndim == 5 and data.shape[3] == 1:  # NIfTI vector images keep the channels on the fifth axis
         data = data[:, :, :, 0]
     if data.ndim <= 3:
@@ -281,12 +283,16 @@ def _indented(affine):
     return "\n".join("    " + line for line in np.array2string(affine, precision=4, suppress_small=True).splitlines())
 
 
-def _canonical(image):
-    return np.asanyarray(nibabel.as_closest_canonical(image).dataobj)
+def _canonical(image, path):
+    try:
+        data = np.asanyarray(nibabel.as_closest_canonical(image).dataobj)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read to its end: {error}. It may be damaged; copy it anew.") from None
+    return check_dtype(str(path), data)
 
 
 def _volume(image, path):
-    data = _canonical(image)
+    data = _canonical(image, path)
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
     if data.ndim != 3:

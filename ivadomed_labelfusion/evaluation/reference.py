@@ -3,7 +3,7 @@
 import numpy as np
 
 from ivadomed_labelfusion import fusion
-from ivadomed_labelfusion.metrics._checks import check_values
+from ivadomed_labelfusion.metrics.checks import check_values
 
 
 def consensus(raters, settings, *, names=None):

@@ -168,7 +168,7 @@ class ResultWriter:
 
     def _save_figure(self, figure, name):
         path = self.output_dir / FIGURES / name
-        figures.save_figure(figure, path, overwrite=self.overwrite)
+        figures.save_figure(figure, path, overwrite=self.overwrite, dpi=150)
         self.evaluation.files.append(path)
 
 

@@ -9,7 +9,7 @@ from ivadomed_labelfusion import figures
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.reference import consensus
 from ivadomed_labelfusion.evaluation.settings import Settings
-from ivadomed_labelfusion.metrics._checks import check_raters
+from ivadomed_labelfusion.metrics.checks import check_raters
 from ivadomed_labelfusion.metrics.lesions import lesion_detection
 from ivadomed_labelfusion.metrics.overlap import (
     dice_of_counts,

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics._checks import Blocks, check_masks, check_prediction, check_same_shape, check_values
 from ivadomed_labelfusion.metrics.calibration import with_background
+from ivadomed_labelfusion.metrics.checks import Blocks, check_masks, check_prediction, check_same_shape, check_values
 from ivadomed_labelfusion.metrics.overlap import dice_of_counts
 
 # 0.05 to 0.95; the paper searches "between 0 and 1 with an increment of 0.05", of which 0 and 1 select all or nothing

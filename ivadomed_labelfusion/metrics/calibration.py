@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics._checks import (
+from ivadomed_labelfusion.metrics.checks import (
     Blocks,
     check_masks,
     check_prediction,

@@ -6,7 +6,7 @@ one is empty they are 0, also for the quotient 0/0 (precision of an empty predic
 
 import numpy as np
 
-from ivadomed_labelfusion.metrics._checks import Blocks, check_masks, check_probabilities, check_same_shape
+from ivadomed_labelfusion.metrics.checks import Blocks, check_masks, check_probabilities, check_same_shape
 
 QUBIQ_LEVELS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 # 0.1 + 0.2 is above 0.3 in binary numbers: a mean of k votes over R raters reaches a level up to this rounding

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics._checks import Blocks, check_dtype, check_values
+from ivadomed_labelfusion.metrics.checks import Blocks, check_dtype, check_values
 
 
 def generalized_energy_distance(samples, raters):

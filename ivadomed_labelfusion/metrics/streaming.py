@@ -11,7 +11,9 @@ import numpy as np
 from scipy.special import entr
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics._checks import (
+from ivadomed_labelfusion.metrics.binarize import check_threshold
+from ivadomed_labelfusion.metrics.calibration import BinSums, labels_of_masks, with_background
+from ivadomed_labelfusion.metrics.checks import (
     Blocks,
     check_masks,
     check_prediction,
@@ -19,8 +21,6 @@ from ivadomed_labelfusion.metrics._checks import (
     check_same_shape,
     check_values,
 )
-from ivadomed_labelfusion.metrics.binarize import check_threshold
-from ivadomed_labelfusion.metrics.calibration import BinSums, labels_of_masks, with_background
 from ivadomed_labelfusion.metrics.overlap import QUBIQ_LEVELS, level_table
 from ivadomed_labelfusion.metrics.sets import shared_voxels
 

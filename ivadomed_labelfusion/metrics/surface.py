@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics._checks import check_masks, check_same_shape
+from ivadomed_labelfusion.metrics.checks import check_masks, check_same_shape
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import entr
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics._checks import Blocks, check_probabilities, check_same_shape
+from ivadomed_labelfusion.metrics.checks import Blocks, check_probabilities, check_same_shape
 
 ENTROPY_FORMS = ("paper", "shannon")
 

@@ -177,6 +177,20 @@ def test_a_pickled_npz_is_not_opened(two_classes, tmp_path):
         evaluate(two_classes, tmp_path / "predictions", tmp_path / "out")
 
 
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+def test_a_damaged_file_is_named(one_class, tmp_path, extension):
+    path = tmp_path / "predictions" / f"sub-01_FLAIR_pred{extension}"
+    save(path, np.random.default_rng(0).random(SHAPE).astype(np.float32))
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(InputError, match=r"sub-01_FLAIR_pred.* cannot be read to its end"):
+        evaluate(one_class, tmp_path / "predictions", tmp_path / "out")
+    colour = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    path.unlink()
+    save(path, colour)
+    with pytest.raises(InputError, match="must hold numbers"):
+        evaluate(one_class, tmp_path / "predictions", tmp_path / "out")
+
+
 def test_missing_rater_mask_is_named(one_class, tmp_path):
     root, _, masks = one_class
     for stem in masks:

@@ -90,7 +90,7 @@ def test_forms_agree_with_the_literal_definition(values, truth, n_bins):
 def test_exact_zeros_and_ones_are_counted():
     """90 voxels at 0 of which half are lesion, 10 at 0.95 of which 9 are: 0.9 * 0.5 + 0.1 * 0.05 = 0.455.
 
-    MetricsReloaded, whose bins leave out 0, returns 0.05 here.
+    MetricsReloaded, whose bins (l, u] leave out voxels at 0 and their number, returns |0.95 - 0.9| = 0.05 here.
     """
     prediction = np.r_[np.zeros(90), np.full(10, 0.95)][None]
     truth = np.r_[np.arange(90) < 45, np.arange(10) < 9][None]

@@ -7,7 +7,7 @@ import pytest
 
 from ivadomed_labelfusion import metrics
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics import _checks
+from ivadomed_labelfusion.metrics import checks
 from ivadomed_labelfusion.metrics.overlap import dice_of_counts, qubiq_dice_of_table
 from ivadomed_labelfusion.metrics.sets import energy_distance_of_iou, hungarian_of_iou, iou_of_counts
 from ivadomed_labelfusion.metrics.streaming import collect
@@ -42,7 +42,7 @@ def dense_case(seed, n_classes, dtype):
 @pytest.mark.parametrize(("n_classes", "threshold"), [(1, None), (1, 0.3), (2, None), (3, None)])
 @pytest.mark.parametrize("layout", ["C", "F", "flipped"])
 def test_pass_equals_the_plain_functions(monkeypatch, case, n_classes, threshold, layout):
-    monkeypatch.setattr(_checks, "BLOCK_VOXELS", 1000)  # several blocks, some of them without any active voxel
+    monkeypatch.setattr(checks, "BLOCK_VOXELS", 1000)  # several blocks, some of them without any active voxel
     prediction, raters, reference = case(7, n_classes, np.float32)
     if layout == "F":
         prediction, raters, reference = (np.asfortranarray(array) for array in (prediction, raters, reference))
