@@ -219,7 +219,7 @@ def draw_slice(
     for spine in axes.spines.values():
         spine.set_visible(False)
     if title is not None:
-        axes.set_title(title)
+        axes.set_title(title, fontsize=_STYLE["axes.titlesize"])
     return shown
 
 
