@@ -74,9 +74,10 @@ class Settings:
         object.__setattr__(self, "own", own)
 
     def as_dict(self):
-        """Return the configuration block that gives these settings, ready for JSON."""
+        """Return the configuration block that gives these settings, all metrics named, ready for JSON."""
         block = {key: getattr(self, key) for key in KEYS}
-        block["metrics"] = [*self.built_in, *(metric.name for metric in self.own)]
+        if self.metrics is None:
+            block["metrics"] = [*self.built_in, *(metric.name for metric in self.own)]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in block.items()}
 
 

@@ -126,6 +126,7 @@ def evaluate_subject(
         "reference": reference_details,
         "binarization": "argmax with background" if settings.threshold is None else f">= {settings.threshold:g}",
         "voxels_with_class_sum_above_1": sums.n_above_one,
+        "settings": settings.as_dict(),
     }
     slices = ()
     if settings.disagreement_slices:

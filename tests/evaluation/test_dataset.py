@@ -8,7 +8,13 @@ import pytest
 
 from ivadomed_labelfusion import cli, metrics
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.evaluation import evaluate_dataset, evaluate_subject, settings_from_config, write_results
+from ivadomed_labelfusion.evaluation import (
+    Settings,
+    evaluate_dataset,
+    evaluate_subject,
+    settings_from_config,
+    write_results,
+)
 from ivadomed_labelfusion.evaluation.predictions import find_predictions
 from tests.evaluation.synthetic import AFFINE, SHAPE, make_bids, save
 
@@ -214,6 +220,7 @@ def test_everything_is_written_once_and_equals_the_subject(one_class, tmp_path):
     for name, value in result.columns.items():
         assert float(table["sub-01_FLAIR"][name] or "nan") == pytest.approx(value, abs=1e-9, nan_ok=True), name
         assert content["metrics"][name] == (None if np.isnan(value) else pytest.approx(value, abs=1e-9))
+    assert settings_from_config(content["settings"]).built_in == Settings().built_in
     assert content["raters"] == ["rater1", "rater2", "rater3", "rater4"]
     assert content["reliability"][0]["bin_count"] == result.reliability["exact", "image"].bin_count.tolist()
 
