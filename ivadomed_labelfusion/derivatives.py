@@ -129,23 +129,23 @@ def write_fused(
     with warnings.catch_warnings(), ThreadPoolExecutor(jobs) as pool:
         warnings.simplefilter("ignore", UserWarning)
         futures = {pool.submit(_fuse_image, job, label_set): label_set.image_stem for label_set in label_sets}
-        for done, future in enumerate(as_completed(futures), start=1):
-            image_stem = futures[future]
-            try:
-                written, up_to_date, notes = future.result()
-            except InputError as error:
-                problems[image_stem] = str(error)
-            except BaseException:
-                # leave at once: drop what has not started
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            else:
-                result.written += written
-                result.up_to_date += up_to_date
-                if notes:
-                    result.notes[image_stem] = notes
-            if progress is not None:
-                progress(done, len(futures), image_stem)
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                image_stem = futures[future]
+                try:
+                    written, up_to_date, notes = future.result()
+                except InputError as error:
+                    problems[image_stem] = str(error)
+                else:
+                    result.written += written
+                    result.up_to_date += up_to_date
+                    if notes:
+                        result.notes[image_stem] = notes
+                if progress is not None:
+                    progress(done, len(futures), image_stem)
+        except BaseException:  # an interrupt above all: do not start what is still waiting
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     result.written.sort()
     result.up_to_date.sort()
     if problems:
