@@ -341,12 +341,18 @@ def _print_table(table):
     from rich.table import Table
     from rich.text import Text
 
+    from ivadomed_labelfusion.study.render import to_markdown
+
+    console = Console()
+    # a file or a pipe gets Markdown, and so does a terminal too narrow for the table
+    if not console.is_terminal or console.width < 10 * len(table.header) + 20:
+        print(to_markdown(table))
+        return
     shown = Table(title=table.title)
     for index, heading in enumerate(table.header):
         shown.add_column(heading, justify="left" if index == 0 else "right")
     for row in table.rows:
         shown.add_row(*(Text(cell.text + cell.marks, style="bold" if cell.bold else "") for cell in row))
-    console = Console()
     console.print(shown)
     for note in table.notes:
         console.print(Text(note, style="dim"))
@@ -362,12 +368,18 @@ def _claims(parsed):
 
     study = load_study(parsed.study)
     verdicts, notes, files = write_claims(study)
-    table = Table(title="The paper's findings on these results", show_lines=True)
-    for heading in ("finding", "verdict", "numbers"):
-        table.add_column(heading)
-    for item in verdicts:
-        table.add_row(Text(item.claim.statement), item.verdict, Text("\n".join(item.evidence)))
-    Console().print(table)
+    console = Console()
+    if console.is_terminal:
+        table = Table(title="The paper's findings on these results", show_lines=True)
+        for heading in ("finding", "verdict", "numbers"):
+            table.add_column(heading)
+        for item in verdicts:
+            table.add_row(Text(item.claim.statement), item.verdict, Text("\n".join(item.evidence)))
+        console.print(table)
+    else:
+        for item in verdicts:
+            print(f"{item.verdict}: {item.claim.statement} ({item.claim.source})")
+            print("\n".join(f"    {line}" for line in item.evidence))
     for note in notes:
         print(note)
     print(f"Written: {', '.join(str(path) for path in files)}")

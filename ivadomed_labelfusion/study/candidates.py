@@ -199,9 +199,12 @@ def _copy_path(source, target, path):
 def training_config(config, *, raters):
     """Return a configuration that trains on some of the raters.
 
+    One rater alone is drawn every time (weight 1, the others 0) from the full list: the loader then finds the masks as
+    it does for several raters, and the threshold search still compares with the consensus of all.
+
     Args:
         config (dict): With a nested ``target_suffix``.
-        raters (sequence of int): Positions from 1; one alone leaves nothing to fuse or draw.
+        raters (sequence of int): Positions from 1.
 
     Raises:
         InputError: If a position is larger than the number of raters.
@@ -211,12 +214,13 @@ def training_config(config, *, raters):
     n_raters = len(nested[0])
     if max(raters) > n_raters:
         raise InputError(f"raters must be positions in target_suffix from 1 to {n_raters}, got {max(raters)}.")
-    chosen = [[suffixes[rater - 1] for rater in raters] for suffixes in nested]
-    if len(raters) == 1:
-        chosen = [suffixes[0] for suffixes in chosen]
-        for name in RATER_TRANSFORMS:
-            config["transformation"].pop(name, None)
-        # one rater is nobody to compare with
-        config.get("evaluation_parameters", {}).pop("inter_rater", None)
-    config["loader_parameters"]["target_suffix"] = chosen
-    return config
+    if len(raters) > 1:
+        config["loader_parameters"]["target_suffix"] = [
+            [suffixes[rater - 1] for rater in raters] for suffixes in nested
+        ]
+        return config
+    weights = [int(rater + 1 == raters[0]) for rater in range(n_raters)]
+    alone = {"policy": "weighted", "weights": weights, "unit": "volume", "seed": 0, "validation": "sampled"}
+    config["transformation"].pop("FuseRaters", None)
+    config["transformation"]["SampleRater"] = alone
+    return raters_first(config)

@@ -191,7 +191,9 @@ def read_threshold(folder):
     saved = folder / "config_file.json"
     if not saved.exists():
         return None
-    return read_json(saved).get("postprocessing", {}).get("binarize_prediction", {}).get("thr")
+    threshold = read_json(saved).get("postprocessing", {}).get("binarize_prediction", {}).get("thr")
+    # ivadomed counts up in steps of 0.05 and ends at 0.9500000000000001
+    return None if threshold is None else round(threshold, 6)
 
 
 def read_losses(path):

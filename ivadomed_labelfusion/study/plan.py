@@ -132,7 +132,7 @@ def _leaves(patch, prefix=()):
 def _look_up(config, path):
     for key in path:
         if not isinstance(config, dict) or key not in config:
-            return "not set"
+            return "ivadomed's default"
         config = config[key]
     return config
 

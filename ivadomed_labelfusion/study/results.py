@@ -48,7 +48,8 @@ def study_notes(study):
     notes = study.changed_settings()
     if finished < len(statuses):
         notes.append(f"Only {finished} of {len(statuses)} models are finished; the others are missing here.")
-    notes.append(f"{study.n_splits} splits, study seed {study.study_seed}, template {Path(study.template).name}.")
+    splits = "1 split" if study.n_splits == 1 else f"{study.n_splits} splits"
+    notes.append(f"{splits}, study seed {study.study_seed}, template {Path(study.template).name}.")
     return notes
 
 

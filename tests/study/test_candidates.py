@@ -160,8 +160,9 @@ def test_training_on_some_of_the_raters():
     ]
     assert subset["transformation"]["FuseRaters"] == {"method": "average"}
     alone = training_config(config, raters=[2])
-    assert alone["loader_parameters"]["target_suffix"] == ["_desc-rater2_label-GM_seg", "_desc-rater2_label-WM_seg"]
+    assert alone["loader_parameters"] == config["loader_parameters"]
     assert "FuseRaters" not in alone["transformation"]
+    assert alone["transformation"]["SampleRater"]["weights"] == [0, 1, 0, 0]
     assert config == load_template("scgm_softseg_average")
     for one in (subset, alone):
         assert not [problem for problem in check_config(one) if problem.level == "error"]

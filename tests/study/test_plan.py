@@ -60,11 +60,10 @@ def test_members_of_an_ensemble_train_on_one_rater_each(dataset, tmp_path):
     study = prepare_study(make_study(dataset, tmp_path))
     members = study.members(study.candidate("conv_ensemble"), "split-01")
     assert members == [f"conv_ensemble/split-01/rater{rater}" for rater in range(1, 5)]
-    suffixes = [
-        read(study.model_folder(model) / "train.json")["loader_parameters"]["target_suffix"] for model in members
+    draws = [
+        read(study.model_folder(model) / "train.json")["transformation"]["SampleRater"]["weights"] for model in members
     ]
-    assert suffixes[2] == ["_desc-rater3_label-GM_seg", "_desc-rater3_label-WM_seg"]
-    assert len({tuple(suffix) for suffix in suffixes}) == 4
+    assert draws == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
 def test_rater_subsets_train_on_some_and_test_on_all(dataset, tmp_path):

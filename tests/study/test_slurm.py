@@ -40,7 +40,7 @@ def test_a_study_goes_through_sbatch_and_finishes(cluster, tmp_path):
     study = tmp_path / "study"
     shipped = resources.files("ivadomed_labelfusion.study").joinpath("workflow/slurm.yaml").read_text()
     # what a user edits in the copied profile: this machine is smaller than a cluster's node
-    small = "\n".join(f"  {kind}: {{mem_mb: 2000, runtime: 20}}" for kind in ("train", "test", "evaluate"))
+    small = "\n".join(f"  {kind}: {{mem_mb: 2000, runtime: 20m}}" for kind in ("train", "test", "evaluate"))
     profile = study / "profile-slurm" / "config.yaml"
     profile.parent.mkdir(parents=True)
     quick = "slurm-init-seconds-before-status-checks: 2\nseconds-between-status-checks: 2\n"
