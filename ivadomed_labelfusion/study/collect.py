@@ -93,7 +93,7 @@ def collect_models(study, reliability):
             "threshold": read_json(folder / "evaluate.done.json")["threshold"],
             "epochs": max(entry["epochs"] for entry in trained),
             "best_validation_loss": sum(losses) / len(losses) if losses else math.nan,
-            "training_seconds": sum(entry["seconds"] for entry in trained),
+            "training_seconds": round(sum(entry["seconds"] for entry in trained), 1),
             "models": len(members),
         }
         if len(reliability):

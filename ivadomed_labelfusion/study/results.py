@@ -73,7 +73,8 @@ def write_results(study, *, compare_paper=False):
     models = collect_models(study, reliability)
     losses = collect_losses(study)
     notes = study_notes(study)
-    tables = build_tables(results, models, names, notes=notes)
+    ensembles = [candidate.name for candidate in study.candidates if candidate.ensemble]
+    tables = build_tables(results, models, names, ensembles=ensembles, notes=notes)
     if compare_paper:
         tables |= compare_with_paper(tables, study.dataset or Path(study.template).name)
     files = []

@@ -76,13 +76,14 @@ class Cell:
     bold: bool = False
 
 
-def build_tables(results, models, class_names, *, notes=(), seed=0):
+def build_tables(results, models, class_names, *, ensembles=(), notes=(), seed=0):
     """Build every table that the results hold something for.
 
     Args:
         results (DataFrame): One row per candidate, split and image, with the composite score where it is wanted.
         models (DataFrame): One row per candidate and split.
         class_names (sequence of str): Classes in the configuration's order.
+        ensembles (sequence of str): Candidates that are ensembles; Table 4 is made only when there are results of one.
         notes (sequence of str): Printed under every table, such as settings that differ from the template's.
         seed (int): Seed of the bootstrap.
 
@@ -93,10 +94,11 @@ def build_tables(results, models, class_names, *, notes=(), seed=0):
     for name, spec in TABLES.items():
         kept_results, kept_models = results, models
         if spec.against_ensembles:
-            if not results["candidate"].str.endswith("_ensemble").any():
+            if not results["candidate"].isin(ensembles).any():
                 continue
             kept_results, kept_models = (
-                frame[frame["candidate"].map(_stands_beside_ensembles)] for frame in (results, models)
+                frame[frame["candidate"].map(lambda name: _stands_beside_ensembles(name, ensembles))]
+                for frame in (results, models)
             )
         summary = summarise(kept_results, kept_models, spec.metrics, class_names, seed=seed)
         if len(summary):
@@ -104,8 +106,8 @@ def build_tables(results, models, class_names, *, notes=(), seed=0):
     return tables
 
 
-def _stands_beside_ensembles(candidate):
-    return candidate.endswith("_ensemble") or candidate.startswith("softseg_") or candidate == REFERENCE
+def _stands_beside_ensembles(candidate, ensembles):
+    return candidate in ensembles or candidate.startswith("softseg_") or candidate == REFERENCE
 
 
 def _lay_out(spec, summary, class_names, notes):

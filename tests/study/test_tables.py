@@ -88,7 +88,7 @@ def test_tables_show_what_was_measured(simulated):
 def test_table_4_is_made_only_with_an_ensemble(tables):
     assert "table4" not in tables
     results, models = simulate({**CANDIDATES, "conv_ensemble": (0.85, 2.4e-4, 0.9, 0.05)})
-    with_ensemble = build_tables(results, models, CLASSES)["table4"]
+    with_ensemble = build_tables(results, models, CLASSES, ensembles=["conv_ensemble"])["table4"]
     names = [row[0].text for row in with_ensemble.rows]
     assert names == [
         "Conv-STAPLE (ref)",
