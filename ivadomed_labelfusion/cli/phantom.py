@@ -38,7 +38,7 @@ def get_parser():
         command.add_argument("--seed", type=int, default=0, metavar="S", help="seed of everything random (default: 0)")
         command.add_argument(
             "--size", choices=("small", "full", "tiny"), default="small",
-            help="full has the real sites' matrices (MSSEG: a minute a subject) (default: small)",
+            help="full has the real sites' matrices (MSSEG: 3 minutes, 5 GB a subject) (default: small)",
         )  # fmt: skip
         command.add_argument("--layout", choices=layouts, default=default, help=f"raw layout (default: {default})")
         command.add_argument("--missing-rater", action="store_true", help="one subject lacks its last rater's mask")

@@ -85,10 +85,14 @@ def grid_image(affine, data, axes="RAS"):
 
 
 def smooth_noise(rng, shape, voxel_mm, corr_mm):
-    """Return a Gaussian random field of unit standard deviation, smoothed with a Gaussian of ``corr_mm``."""
-    field = ndimage.gaussian_filter(
-        rng.standard_normal(shape, dtype=np.float32), [corr_mm / size for size in voxel_mm], mode="wrap"
-    )
+    """Return a Gaussian random field of unit standard deviation (float32), smoothed with a Gaussian of ``corr_mm``."""
+    # where the field is smooth over many voxels, it is drawn on a coarser grid: filters of hundreds of taps are slow
+    steps = np.array([max(1, int(corr_mm / size / 2)) for size in voxel_mm])
+    coarse = [int(np.ceil((n - 1) / step)) + 1 for n, step in zip(shape, steps, strict=True)]
+    sigma = [corr_mm / (size * step) for size, step in zip(voxel_mm, steps, strict=True)]
+    field = ndimage.gaussian_filter(rng.standard_normal(coarse, dtype=np.float32), sigma, mode="wrap")
+    if (steps > 1).any():
+        field = ndimage.affine_transform(field, 1 / steps, output_shape=shape, order=1, mode="nearest")
     spread = field.std()
     return field / spread if spread > 0 else field
 

@@ -86,7 +86,7 @@ def generate_msseg2016(
         out (str or Path): Folder to create; must not exist or be empty.
         subjects (int): Number of training subjects (at least 1).
         seed (int): Seed of everything random.
-        size (str): ``full`` (the centres' matrices; about a minute and 1 GB of memory a subject), ``small`` (axial slab
+        size (str): ``full`` (the centres' matrices; three minutes and 5 GB of memory a subject), ``small`` (axial slab
             of 12 to 16 slices of about 74 x 90 voxels of 2-2.5 mm) or ``tiny`` (4 to 5 slices of 40 x 48 voxels).
         layout (str): ``public``, ``public-zip``, ``older`` or ``older-zip``.
         testing (int): Further subjects in the testing archive (centres 01, 03, 07, 08); public layouts only.

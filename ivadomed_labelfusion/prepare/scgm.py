@@ -61,8 +61,8 @@ Spinal cord gray matter segmentation challenge 2016
 ===================================================
 T2*-weighted images of the cervical spinal cord from four centres, with the gray and white matter drawn by four raters.
 
-Source: http://rebrand.ly/scgmchallenge (registration needed). Converted from the original download by
-ivadomed_labelfusion; images are unchanged, each rater's label map (0 background, 1 gray matter, 2 white matter) was
+Source: http://cmictig.cs.ucl.ac.uk/niftyweb/program.php?p=CHALLENGE (registration needed).
+Converted from the original download by ivadomed_labelfusion; images are unchanged, each rater's label map (0 background, 1 gray matter, 2 white matter) was
 split into one binary mask per class below derivatives/labels. The vertebral levels (-levels.txt) and the test images,
 which have no public masks, are not part of this dataset.
 
@@ -163,7 +163,7 @@ def plan(files):
             "License": "See README and LICENSE",
             "HowToAcknowledge": "Cite Prados et al. 2017, see README",
             "ReferencesAndLinks": ["https://doi.org/10.1016/j.neuroimage.2017.03.010"],
-            "SourceDatasets": [{"URL": "http://rebrand.ly/scgmchallenge"}],
+            "SourceDatasets": [{"URL": "http://cmictig.cs.ucl.ac.uk/niftyweb/program.php?p=CHALLENGE"}],
         },
         readme=README,
         columns={
