@@ -61,10 +61,10 @@ Spinal cord gray matter segmentation challenge 2016
 ===================================================
 T2*-weighted images of the cervical spinal cord from four centres, with the gray and white matter drawn by four raters.
 
-Source: http://cmictig.cs.ucl.ac.uk/niftyweb/program.php?p=CHALLENGE (registration needed).
-Converted from the original download by ivadomed_labelfusion; images are unchanged, each rater's label map (0 background, 1 gray matter, 2 white matter) was
-split into one binary mask per class below derivatives/labels. The vertebral levels (-levels.txt) and the test images,
-which have no public masks, are not part of this dataset.
+Source: http://cmictig.cs.ucl.ac.uk/niftyweb/program.php?p=CHALLENGE (registration needed). Converted from the original
+download by ivadomed_labelfusion; images are unchanged, each rater's label map (0 background, 1 gray matter, 2 white
+matter) was split into one binary mask per class below derivatives/labels. The vertebral levels (-levels.txt) and the
+test images, which have no public masks, are not part of this dataset.
 
 Licence: the terms that you accepted on download apply; see LICENSE if the download held one. Do not pass the data on
 without checking them.
