@@ -43,7 +43,7 @@ examples:
 
   label maps with 1 for gray and 2 for white matter:
   ivadomed_labelfusion prepare generic --image 'loose/{subject}.nii.gz' --contrast T2starw \\
-      --mask 'loose/{subject}-{rater}.nii.gz' --class GM=1 WM=2 data/mine
+      --mask 'loose/{subject}-{rater}.nii.gz' --class GM=1 --class WM=2 data/mine
 """,
 }
 
@@ -75,8 +75,8 @@ def get_parser():
     )
     generic.add_argument("--mask", required=True, metavar="PATTERN", help="masks: {subject}, {rater}, {class}")
     generic.add_argument(
-        "--class", dest="classes", nargs="+", metavar="NAME[=VALUE]",
-        help="the class of binary masks, or classes and their values in label maps; not with {class}",
+        "--class", dest="classes", action="append", metavar="NAME[=VALUE]",
+        help="the class of binary masks, or, once per class, its value in label maps; not with {class}",
     )  # fmt: skip
     generic.add_argument(
         "--contrast", default="T1w", metavar="NAME",
@@ -153,7 +153,9 @@ def _classes(entries):
             raise InputError(f"--class must be NAME or NAME=VALUE with a value above 0, got {entry!r}.")
         classes[name] = int(value) if equals else None
     if None in classes.values() and len(classes) > 1:
-        raise InputError(f"--class with several classes needs values, such as GM=1 WM=2, got {' '.join(entries)}.")
+        raise InputError(
+            f"--class with several classes needs values, such as --class GM=1 --class WM=2, got {' '.join(entries)}."
+        )
     if len(classes) != len(entries) or len(set(classes.values())) != len(classes):
         raise InputError(f"--class must name each class and value once, got {' '.join(entries)}.")
     return classes

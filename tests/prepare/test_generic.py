@@ -115,11 +115,12 @@ def test_names_that_become_equal(loose, tmp_path):
 def test_command_line(loose, tmp_path, capsys):
     arguments = ["prepare", "generic", "--image", f"{loose}/{{subject}}/T2w.nii.gz", "--contrast", "T2w"]
     arguments += ["--mask", f"{loose}/{{subject}}/seg/{{rater}}.nii.gz", str(tmp_path / "out"), "--quiet"]
-    assert main([*arguments, "--class", "GM=1", "WM=2"]) == 0
+    # options before OUT, as in the documented examples
+    assert main([*arguments[:8], "--class", "GM=1", "--class", "WM=2", *arguments[8:]]) == 0
     assert "Wrote 2 subjects with 2 raters" in capsys.readouterr().out
     for classes, match in (
         (["GM", "WM"], "needs values"), (["GM=0"], "must be NAME or NAME=VALUE"), (["G M"], "must be NAME"),
         (["GM=1", "WM=1"], "each class and value once"),
     ):  # fmt: skip
-        assert main([*arguments, "--class", *classes]) == 2
+        assert main([*arguments, *(f"--class={entry}" for entry in classes)]) == 2
         assert match in capsys.readouterr().err
