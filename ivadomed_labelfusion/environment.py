@@ -28,7 +28,6 @@ PACKAGES = (
     "SimpleITK",
     "scipy",
     "matplotlib",
-    "numba",
     "onnxscript",
     "snakemake",
 )

@@ -1,0 +1,79 @@
+"""What the demo trains: sizes and training parameters that let every candidate learn within minutes on two cores."""
+
+from dataclasses import dataclass
+
+from ivadomed_labelfusion.config import load_template
+
+CANDIDATES = ("conv_staple", "conv_average", "conv_random", "softseg_staple", "softseg_average", "softseg_random")
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Sizes of one demo.
+
+    Attributes:
+        subjects (int): Subjects of the phantom.
+        size (str): Size of the phantom, see ``phantom``.
+        contrasts (tuple of str): Input channels.
+        resample_mm (float): In-plane voxel size for the network.
+        crop (tuple of int): In-plane size for the network.
+        depth (int): Depth of the U-Net.
+        n_filters (int): Filters of its first level.
+        epochs (int): Number of epochs.
+        learning_rate (float): Initial learning rate.
+        batch_size (int): Slices per batch.
+    """
+
+    subjects: int
+    size: str
+    contrasts: tuple
+    resample_mm: float
+    crop: tuple
+    depth: int
+    n_filters: int
+    epochs: int
+    learning_rate: float
+    batch_size: int
+
+
+SETTINGS = {
+    ("ms", False): DemoSettings(12, "small", ("FLAIR", "T1w"), 2.2, (72, 88), 3, 8, 30, 0.005, 8),
+    ("ms", True): DemoSettings(10, "tiny", ("FLAIR", "T1w"), 4.0, (40, 48), 2, 8, 25, 0.01, 8),
+    ("scgm", False): DemoSettings(12, "small", ("T2starw",), 0.4, (80, 80), 3, 8, 30, 0.005, 8),
+    ("scgm", True): DemoSettings(10, "tiny", ("T2starw",), 0.5, (48, 48), 2, 8, 25, 0.01, 8),
+}
+
+
+def demo_config(dataset, candidate, settings, *, bids_dir, output_dir, seed):
+    """Return the template of a candidate, reduced to the sizes of the demo.
+
+    Args:
+        dataset (str): ``ms`` or ``scgm``.
+        candidate (str): One of ``CANDIDATES``.
+        settings (DemoSettings): The sizes.
+        bids_dir (str or Path): Dataset.
+        output_dir (str or Path): Output folder of this candidate.
+        seed (int): Seed of split, training and rater draws.
+
+    Returns:
+        dict: A complete ivadomed configuration.
+    """
+    config = load_template(f"{dataset}_{candidate}")
+    config["path_output"], config["model_name"] = str(output_dir), candidate
+    loader = config["loader_parameters"]
+    loader["path_data"] = [str(bids_dir)]
+    loader["contrast_params"].update(training_validation=list(settings.contrasts), testing=list(settings.contrasts))
+    loader["multichannel"] = len(settings.contrasts) > 1
+    config["split_dataset"].update(random_seed=seed, data_testing={"data_type": None, "data_value": []})
+    config["training_parameters"]["batch_size"] = settings.batch_size
+    config["training_parameters"]["training_time"]["num_epochs"] = settings.epochs
+    config["training_parameters"]["scheduler"]["initial_lr"] = settings.learning_rate
+    config["default_model"].update(depth=settings.depth, n_filters=settings.n_filters, dropout_rate=0.1)
+    transformation = config["transformation"]
+    transformation["Resample"].update(hspace=settings.resample_mm, wspace=settings.resample_mm)
+    transformation["CenterCrop"]["size"] = list(settings.crop)
+    if "SampleRater" in transformation:
+        transformation["SampleRater"]["seed"] = seed
+    # the picture of the demo takes the place of the pictures per subject
+    config["evaluation_parameters"]["inter_rater"]["disagreement_slices"] = 0
+    return config
