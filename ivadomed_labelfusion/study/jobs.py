@@ -100,6 +100,20 @@ def file_lock(path):
         yield stream
 
 
+def is_locked(path):
+    """Whether a process holds the lock of `file_lock` on a file."""
+    import fcntl
+
+    if not path.exists():
+        return False
+    with open(path, "a", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 @contextlib.contextmanager
 def gpu_slot(study):
     """Take a free GPU of this machine; yields ``(CUDA_VISIBLE_DEVICES or None, lock or None)``.

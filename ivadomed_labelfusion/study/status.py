@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from ivadomed_labelfusion.files import read_json
-from ivadomed_labelfusion.study.jobs import KINDS
+from ivadomed_labelfusion.study.jobs import KINDS, is_locked
 
 # a running job elsewhere whose log was silent for this long counts as interrupted
 SILENT_SECONDS = 1800
@@ -50,8 +50,8 @@ def _status(study, model, members):
     if done == len(jobs):
         state = DONE
     else:
-        started = [read_json(folder / "running.json") for folder in folders if (folder / "running.json").exists()]
-        active = [entry for entry in started if is_alive(entry)]
+        started = [folder for folder in folders if (folder / "running.json").exists()]
+        active = [read_json(folder / "running.json") for folder in started if is_alive(folder)]
         failures = [read_json(folder / "failed.json") for folder in folders if (folder / "failed.json").exists()]
         if active:
             state, detail = RUNNING, f"{active[0]['kind']} on {active[0]['host']}"
@@ -63,16 +63,14 @@ def _status(study, model, members):
     return ModelStatus(candidate, split, state, detail, len(jobs), done)
 
 
-def is_alive(running):
-    """Whether the job described by a ``running.json`` still runs: its process here, elsewhere its log's last sign."""
+def is_alive(folder):
+    """Whether the job that ``running.json`` in ``folder`` speaks of still runs.
+
+    On this machine its lock tells, which lasts as long as any process of it; elsewhere its log's last sign of life.
+    """
+    running = read_json(folder / "running.json")
     if running["host"] == socket.gethostname():
-        try:
-            os.kill(running["pid"], 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+        return is_locked(folder / f".{running['kind']}.lock")
     try:
         return time.time() - os.stat(running["log"]).st_mtime < SILENT_SECONDS
     except FileNotFoundError:

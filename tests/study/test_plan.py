@@ -8,7 +8,7 @@ from study_files import SUBJECTS, make_study
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.study.candidates import Candidate, resolve_candidates
-from ivadomed_labelfusion.study.jobs import MARKERS
+from ivadomed_labelfusion.study.jobs import MARKERS, file_lock
 from ivadomed_labelfusion.study.plan import class_names, load_study, prepare_study, uses_one_class
 from ivadomed_labelfusion.study.splits import PARTS
 from ivadomed_labelfusion.study.status import DONE, FAILED, HALF, RUNNING, TO_GO, model_statuses, seconds_left
@@ -134,9 +134,10 @@ def test_status_follows_the_files_of_the_jobs(dataset, tmp_path):
     write(folders["conv_average"] / "running.json", running)
     failure = {"kind": "train", "reason": "no memory", "attempts": 2, "log": "logs/x", "time": 0}
     write(folders["conv_random"] / "failed.json", failure)
-    # a process number that no process has
-    write(folders["softseg_staple"] / "running.json", {**running, "pid": 2**22 + 1})
-    statuses = {item.candidate: item for item in model_statuses(study)}
+    # nobody holds the lock of this one: its processes are gone
+    write(folders["softseg_staple"] / "running.json", running)
+    with file_lock(folders["conv_average"] / ".train.lock"):
+        statuses = {item.candidate: item for item in model_statuses(study)}
     assert [statuses[name].state for name in folders] == [DONE, RUNNING, FAILED, HALF, TO_GO]
     assert statuses["conv_random"].detail == "train, 2 times: no memory (logs/x)"
     assert statuses["conv_staple"].jobs_done == statuses["conv_staple"].jobs == 3
