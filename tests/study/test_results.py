@@ -1,0 +1,175 @@
+"""From predictions to tables and figures, with known predictions in the place of trained models."""
+
+import json
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from study_files import SUBJECTS, make_dataset, make_study
+
+from ivadomed_labelfusion.metrics import brier_score, expected_calibration_error
+from ivadomed_labelfusion.study.candidates import resolve_candidates
+from ivadomed_labelfusion.study.collect import collect_reliability, pooled_curves
+from ivadomed_labelfusion.study.jobs import run_job
+from ivadomed_labelfusion.study.plan import prepare_study
+from ivadomed_labelfusion.study.results import write_claims, write_results
+
+SHAPE = (14, 12, 5)
+AFFINE = np.diag([0.5, 0.5, 5, 1])
+
+
+def write_volume(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(data, AFFINE), path)
+
+
+def soft_maps(subject):
+    """Probabilities of GM and WM, different for each subject."""
+    rng = np.random.default_rng(int(subject[-2:]))
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, size) for size in SHAPE), indexing="ij"))
+    radius = np.sqrt(grid[0] ** 2 + grid[1] ** 2) + rng.normal(0, 0.05, SHAPE)
+    gray = 1 / (1 + np.exp(20 * (radius - 0.35)))
+    white = 1 / (1 + np.exp(20 * (radius - 0.75))) - gray
+    return np.stack([gray, np.clip(white, 0, 1 - gray)])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Two candidates and a two-member ensemble on two splits, every one of them evaluated."""
+    root = tmp_path_factory.mktemp("known")
+    dataset = make_dataset(root)
+    for subject in SUBJECTS:
+        rng = np.random.default_rng(int(subject[-2:]) + 100)
+        write_volume(
+            dataset / subject / "anat" / f"{subject}_T2starw.nii.gz", rng.normal(size=SHAPE).astype(np.float32)
+        )
+        gray, white = soft_maps(subject)
+        for rater in range(1, 5):
+            level = rng.uniform(size=SHAPE)
+            masks = {"GM": level < gray, "WM": (level >= gray) & (level < gray + white)}
+            for name, mask in masks.items():
+                file = f"{subject}_T2starw_desc-rater{rater}_label-{name}_seg.nii.gz"
+                write_volume(dataset / "derivatives" / "labels" / subject / "anat" / file, mask.astype(np.uint8))
+    candidates = tuple(resolve_candidates("conv_staple,softseg_random,conv_ensemble"))
+    study = prepare_study(make_study(dataset, root, candidates=candidates, n_splits=2))
+    for split in study.split_names:
+        tested = json.loads((study.folder / "splits" / f"{split}.json").read_text())["subjects"]["test"]
+        for candidate in study.candidates:
+            for model in study.members(candidate, split):
+                folder = study.model_folder(model)
+                for subject in tested:
+                    prediction = known_prediction(candidate.name, subject)
+                    write_volume(folder / "pred_masks" / f"{subject}_T2starw_pred.nii.gz", prediction)
+                done = {"threshold": None, "epochs": 3, "best_validation_loss": 0.5, "seconds": 10.0}
+                (folder / "train.done.json").write_text(json.dumps(done))
+                (folder / "test.done.json").write_text(json.dumps({"seconds": 1.0}))
+                (folder / "log").write_text(
+                    "".join(f"Epoch {epoch} validation loss: {1 / epoch:.4f}.\n" for epoch in (1, 2, 3))
+                )
+            assert run_job(study, "evaluate", f"{candidate.name}/{split}", study.folder / "logs" / "x.log") == 0
+    return study
+
+
+def known_prediction(candidate, subject):
+    """The true probabilities for SoftSeg; sharpened, so overconfident, for the conventional ones."""
+    soft = soft_maps(subject)
+    if candidate.startswith("conv"):
+        soft = soft**4 / (soft**4 + (1 - soft) ** 4)
+        soft /= np.maximum(soft.sum(axis=0), 1)
+    return np.moveaxis(soft, 0, -1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def written(study):
+    return write_results(study, compare_paper=True)
+
+
+def masks_of(study, subject):
+    folder = f"{study.bids}/derivatives/labels/{subject}/anat"
+    return np.stack(
+        [
+            [
+                np.asanyarray(nibabel.load(f"{folder}/{subject}_T2starw_desc-rater{r}_label-{c}_seg.nii.gz").dataobj)
+                for c in ("GM", "WM")
+            ]
+            for r in range(1, 5)
+        ]
+    )
+
+
+def test_results_are_the_metrics_of_the_predictions(study, written):
+    results = pd.read_csv(study.folder / "results" / "results.csv")
+    assert list(results.columns[:4]) == ["candidate", "split", "subject", "image_id"]
+    for _, row in results.iterrows():
+        prediction = np.moveaxis(known_prediction(row["candidate"], row["subject"]), -1, 0)
+        expected = brier_score(prediction, masks_of(study, row["subject"]).mean(axis=0))
+        assert [row["ir_brier_GM"], row["ir_brier_WM"]] == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_the_ece_of_a_model_is_over_all_its_voxels(study, written):
+    models = pd.read_csv(study.folder / "results" / "models.csv")
+    for _, row in models.iterrows():
+        tested = json.loads((study.folder / "splits" / f"{row['split']}.json").read_text())["subjects"]["test"]
+        together = [np.moveaxis(known_prediction(row["candidate"], subject), -1, 0) for subject in tested]
+        average = [masks_of(study, subject).mean(axis=0) for subject in tested]
+        expected = expected_calibration_error(np.stack(together, 1), np.stack(average, 1), form="raters")
+        assert row["ece_raters_image"] == pytest.approx(expected, rel=1e-4)
+    over = models.groupby("candidate")["overconfidence_raters_roi"].mean()
+    assert over["conv_staple"] > 0.02
+    assert abs(over["softseg_random"]) < over["conv_staple"] / 2
+
+
+def test_pooled_curves_hold_every_voxel(study, written):
+    reliability = collect_reliability(study)
+    curves = pooled_curves(reliability, "exact", "image")
+    tested = sum(
+        len(json.loads((study.folder / "splits" / f"{split}.json").read_text())["subjects"]["test"])
+        for split in study.split_names
+    )
+    assert {name: curve.n_voxels for name, curve in curves.items()} == dict.fromkeys(
+        ("conv_staple", "conv_ensemble", "softseg_random"), tested * np.prod(SHAPE)
+    )
+
+
+def test_every_table_and_figure_is_written(study, written):
+    folder = study.folder / "results"
+    names = {path.stem for path in (folder / "tables").glob("*.md")}
+    assert names == {
+        "table2",
+        "table3",
+        "table4",
+        "ece",
+        "table2_vs_paper",
+        "table3_vs_paper",
+        "ece_vs_paper",
+    }
+    for suffix in ("csv", "tex"):
+        assert {path.stem for path in (folder / "tables").glob(f"*.{suffix}")} == names
+    drawn = {path.name for path in (folder / "figures").iterdir()}
+    for name in ("entropy", "composite", "radar", "validation_loss", "comparison", "reliability_paper_image"):
+        assert {f"{name}.png", f"{name}.svg"} <= drawn
+    readme = (folder / "README.md").read_text()
+    assert "num_epochs = 2 (template: 200)" in readme
+    for path in (folder / "figures").glob("*.png"):
+        assert f"figures/{path.name}" in readme
+    assert set(written.files) == {path for path in folder.rglob("*") if path.is_file()} - {
+        folder / "claims.md",
+        folder / "claims.json",
+    }
+
+
+def test_results_are_the_same_each_time(study, written):
+    files = [path for path in written.files if path.suffix in (".csv", ".md", ".tex", ".svg")]
+    before = {path: path.read_bytes() for path in files}
+    write_results(study, compare_paper=True)
+    assert {path: path.read_bytes() for path in files} == before
+
+
+def test_claims_are_written_beside_untouched_results(study, written):
+    before = {path: path.read_bytes() for path in written.files}
+    verdicts, notes, files = write_claims(study)
+    assert [path.name for path in files] == ["claims.md", "claims.json"]
+    assert {item.verdict for item in verdicts} == {"undecided"}
+    assert any("optimistic" in note for note in notes)
+    assert {path: path.read_bytes() for path in written.files} == before
