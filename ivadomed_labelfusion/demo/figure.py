@@ -104,7 +104,7 @@ def composite(probabilities, colors=CLASS_COLORS):
 
 def _probabilities(axes, probabilities, spacing, title):
     axes.imshow(composite(probabilities).swapaxes(0, 1), origin="lower", aspect=spacing[1] / spacing[0])
-    axes.set_title(title)
+    axes.set_title(title, fontsize=8)
     axes.set_axis_off()
 
 
@@ -119,5 +119,6 @@ def _legend(axes, class_names):
     axes.imshow(np.stack(bars), aspect="auto", extent=(0, 1, len(class_names), 0))
     axes.set_yticks(np.arange(len(class_names)) + 0.5, class_names)
     axes.set_xticks([0, 0.5, 1])
-    axes.set_xlabel("probability")
+    axes.set_xlabel("probability", fontsize=7)
+    axes.tick_params(labelsize=7)
     axes.set_box_aspect(0.15 * len(class_names))

@@ -118,6 +118,6 @@ def _ivadomed(arguments, model, epochs, title):
     with tqdm(total=epochs, desc=title, unit="epoch", disable=epochs is None) as bar:
         output = FollowedOutput(model / "ivadomed_output.txt", lambda epoch: bar.update(epoch - bar.n))
         try:
-            run_ivadomed([str(argument) for argument in arguments], output)
+            run_ivadomed([str(argument) for argument in arguments], output, threads=1)
         finally:
             output.close()
