@@ -1,0 +1,139 @@
+"""The start-up hook: what it costs, what it changes, and that it can never break an interpreter."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HOOK = ROOT / "startup" / "ivadomed_labelfusion_hook.py"
+
+
+def run(code, *flags, **environment):
+    """Run Python code in a fresh interpreter; return ``(stdout, stderr)``."""
+    result = subprocess.run(
+        [sys.executable, *flags, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=True,
+    )
+    return result.stdout.strip(), result.stderr.strip()
+
+
+def fake_environment(folder, plugin):
+    """Write a stand-in for ivadomed.main and for the plugin, so that only the hook itself is real.
+
+    Returns:
+        str: Code that puts them and the hook of this checkout in place.
+    """
+    (folder / "ivadomed").mkdir()
+    (folder / "ivadomed" / "__init__.py").write_text("")
+    (folder / "ivadomed" / "main.py").write_text("value = 42\n")
+    (folder / "ivadomed_labelfusion.py").write_text(plugin)
+    return textwrap.dedent(f"""
+        import sys
+        sys.path[:0] = [{str(folder)!r}, {str(HOOK.parent)!r}]
+        sys.meta_path[:] = [f for f in sys.meta_path if "labelfusion" not in type(f).__module__ + str(f)]
+        sys.modules.pop("ivadomed_labelfusion_hook", None)
+        import ivadomed_labelfusion_hook
+    """)
+
+
+def test_the_hook_is_installed_and_is_the_one_of_this_checkout():
+    site = Path(sysconfig.get_path("purelib"))
+    assert (site / "ivadomed_labelfusion.pth").read_text() == (HOOK.parent / "ivadomed_labelfusion.pth").read_text()
+    assert (site / "ivadomed_labelfusion_hook.py").read_text() == HOOK.read_text()
+
+
+def test_the_hook_imports_nothing_new():
+    out, _ = run(
+        f"""
+        import sys
+        before = set(sys.modules)
+        sys.path.insert(0, {str(HOOK.parent)!r})
+        sys.modules.pop("ivadomed_labelfusion_hook", None)
+        import ivadomed_labelfusion_hook
+        print(sorted(set(sys.modules) - before - {{"ivadomed_labelfusion_hook"}}))
+        """
+    )
+    assert out == "[]"
+
+
+def test_a_bare_interpreter_imports_neither_the_plugin_nor_ivadomed():
+    out, _ = run(
+        """
+        import sys
+        print([name for name in sys.modules if name.split(".")[0] in ("ivadomed_labelfusion", "ivadomed", "torch")])
+        """
+    )
+    assert out == "[]"
+
+
+def test_importing_the_main_module_enables_the_plugin(tmp_path):
+    out, err = run(fake_environment(tmp_path, "def enable(): print('enabled')") + "import ivadomed.main\n")
+    assert (out, err) == ("enabled", "")
+
+
+def test_a_broken_plugin_warns_and_ivadomed_goes_on(tmp_path):
+    setup = fake_environment(tmp_path, "raise RuntimeError('broken install')")
+    out, err = run(setup + "import ivadomed.main\nprint(ivadomed.main.value)\n")
+    assert out == "42"
+    assert "ivadomed_labelfusion could not be enabled" in err
+    assert "RuntimeError: broken install" in err
+    assert "doctor" in err
+
+
+def test_the_environment_variable_switches_the_plugin_off(tmp_path):
+    code = (
+        fake_environment(tmp_path, "def enable(): print('enabled')") + "import ivadomed.main\nprint('done')\n"
+    )
+    assert run(code, IVADOMED_LABELFUSION_DISABLE="1")[0] == "done"
+    assert run(code, IVADOMED_LABELFUSION_DISABLE="0")[0] == "enabled\ndone"
+
+
+@pytest.mark.parametrize("name", ["ivadomed", "ivadomed.training", "numpy", "ivadomedx.main"])
+def test_other_modules_pass_through(name):
+    specification = importlib.util.spec_from_file_location("hook_under_test", HOOK)
+    hook = importlib.util.module_from_spec(specification)
+    before = list(sys.meta_path)
+    try:
+        specification.loader.exec_module(hook)
+        assert hook.IvadomedWatcher().find_spec(name) is None
+    finally:
+        sys.meta_path[:] = before
+
+
+def test_the_package_imports_nothing_heavy():
+    out, _ = run(
+        """
+        import sys
+        import ivadomed_labelfusion
+        print(ivadomed_labelfusion.is_enabled())
+        heavy = ("torch", "ivadomed", "numpy", "pandas", "matplotlib", "nibabel")
+        print([name for name in heavy if name in sys.modules])
+        """
+    )
+    assert out == "False\n[]"
+
+
+@pytest.mark.parametrize("command", ["demo", "fuse", "evaluate", "prepare", "phantom", "study", "check", "doctor"])
+def test_help_of_every_command_needs_neither_torch_nor_ivadomed(command):
+    out, _ = run(
+        f"""
+        import sys
+        from ivadomed_labelfusion.cli import main
+        try:
+            main([{command!r}, "--help"])
+        except SystemExit as end:
+            assert not end.code, end.code
+        print([name for name in ("torch", "ivadomed") if name in sys.modules])
+        """
+    )
+    assert "example" in out
+    assert out.endswith("[]")
