@@ -30,7 +30,7 @@ def comparison_figure(output, bids_dir, candidates):
     config = read_json(Path(output) / "configs" / f"{candidates[0]}.json")
     suffixes = config["loader_parameters"]["target_suffix"]
     class_names = [re.search(r"label-(\w+?)_", row[0]).group(1) for row in suffixes]
-    stems = {path.name.split("_softpred")[0] for path in (models / candidates[0] / "pred_soft").glob("*.nii.gz")}
+    stems = {path.name.removesuffix("_pred.nii.gz") for path in (models / candidates[0] / "pred_soft").glob("*.nii.gz")}
     labels = next(labels for labels in find_label_sets(bids_dir, suffixes) if labels.image_stem in stems)
     first, arrays = open_masks([path for row in labels.files for path in row])
     raters = np.stack([_upright(mask, first.affine) for mask in arrays])
@@ -60,7 +60,7 @@ def comparison_figure(output, bids_dir, candidates):
     _probabilities(axes[0, 3], view(staple), spacing, "STAPLE")
     places = [axes[1, 0], axes[1, 1], axes[1, 2], axes[2, 0], axes[2, 1], axes[2, 2]]
     for place, candidate in zip(places, candidates, strict=True):
-        path = next((models / candidate / "pred_soft").glob(f"{labels.image_stem}_softpred.nii.gz"))
+        path = next((models / candidate / "pred_soft").glob(f"{labels.image_stem}_pred.nii.gz"))
         soft = _load_upright(path)
         soft = np.moveaxis(soft if soft.ndim == 4 else soft[..., None], -1, 0)
         _probabilities(place, view(soft), spacing, candidate.replace("_", " "))

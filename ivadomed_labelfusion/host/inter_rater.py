@@ -19,7 +19,7 @@ from ivadomed_labelfusion.host.run import current_context
 from ivadomed_labelfusion.nifti import save_nifti
 
 SOFT_FOLDER = "pred_soft"
-SOFT_SUFFIX = "_softpred"
+SOFT_SUFFIX = "_pred"
 
 _soft_folder = contextvars.ContextVar("ivadomed_labelfusion_soft_folder", default=None)
 
@@ -92,7 +92,7 @@ def evaluate(bids_df, context):
     output = Path(context["path_output"])
     images = dict(zip(bids_df.df["filename"].map(stem), bids_df.df["filename"], strict=True))
     folder = output / SOFT_FOLDER
-    predicted = sorted(path.name.split(SOFT_SUFFIX)[0] for path in folder.glob(f"*{SOFT_SUFFIX}.nii.gz"))
+    predicted = sorted(stem(path).removesuffix(SOFT_SUFFIX) for path in folder.glob(f"*{SOFT_SUFFIX}.nii.gz"))
     nested = nested_target_suffix(context["loader_parameters"]["target_suffix"])
     class_names, _ = names_of_suffixes(nested)
     found = prediction_files.find_predictions(folder, predicted, class_names, suffix=SOFT_SUFFIX)

@@ -6,10 +6,12 @@ ivadomed stores whole pickled modules. PyTorch >= 2.6 refuses them by default. H
 
 import os
 import pickle
+import random
 import re
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from ivadomed import models as imed_models
 from loguru import logger
@@ -140,15 +142,38 @@ class TrainingTorch(SafeTorch):
     def save(self, obj, f, **kwargs):
         """Save a model or a checkpoint.
 
-        A checkpoint leaves out the GIF frames, which hold matplotlib objects, and holds the state of the scheduler
-        instead of the object, which holds a second optimiser.
+        A checkpoint leaves out the GIF frames, which hold matplotlib objects, holds the state of the scheduler instead
+        of the object, which holds a second optimiser, and the states of the random generators.
         """
         if isinstance(obj, dict) and "gif_dict" in obj:
             if obj["validation_loss"] >= self.best_validation_loss:
                 return
             no_frames = {"image_path": [], "slice_id": [], "gif": []}
-            obj = {**obj, "gif_dict": no_frames, "scheduler": obj["scheduler"].state_dict()}
+            obj = {**obj, "gif_dict": no_frames, "scheduler": obj["scheduler"].state_dict(), "random": random_state()}
         save(obj, f, **kwargs)
+
+
+def random_state():
+    """Return the state of every generator that training draws from, as tensors and plain values."""
+    version, state, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002  ivadomed draws from it
+    return {
+        "python": (version, list(state), gauss),
+        "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(stored):
+    """Continue the generators where ``random_state`` was taken."""
+    version, state, gauss = stored["python"]
+    random.setstate((version, tuple(state), gauss))
+    kind, keys, position, has_gauss, cached = stored["numpy"]
+    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(stored["torch"].cpu())
+    if len(stored["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([state.cpu() for state in stored["cuda"]])
 
 
 def load_checkpoint(model, optimizer, gif_dict, scheduler, fname):
@@ -178,6 +203,9 @@ def load_checkpoint(model, optimizer, gif_dict, scheduler, fname):
             f"{fname} does not fit the model of this configuration ({type(error).__name__}: {error}). Resume with the "
             "configuration it was trained with, or train into another --path-output."
         ) from None
+    # an uninterrupted training would have drawn on from here; checkpoints of plain ivadomed have no state
+    if "random" in checkpoint:
+        restore_random_state(checkpoint["random"])
     logger.info(f"Resuming training from epoch {checkpoint['epoch']} of {fname}.")
     return (
         model,

@@ -29,10 +29,8 @@ def test(original):
         if suffixes is None:
             return original(model_params, dataset_test, testing_params, *args, **kwargs)
         testing_params = {**testing_params, "target_suffix": suffixes}
-        context = current_context()
-        if not inter_rater.wants_evaluation(context):
-            return original(model_params, dataset_test, testing_params, *args, **kwargs)
-        with inter_rater.soft_predictions(Path(context["path_output"], inter_rater.SOFT_FOLDER)):
+        path_output = kwargs["path_output"] if "path_output" in kwargs else args[0]
+        with inter_rater.soft_predictions(Path(path_output, inter_rater.SOFT_FOLDER)):
             return original(model_params, dataset_test, testing_params, *args, **kwargs)
 
     return wrapped

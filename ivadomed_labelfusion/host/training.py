@@ -42,6 +42,8 @@ def train(original):
             training_params = copy.deepcopy(training_params)
             times = training_params["training_time"]
             times["num_epochs"] = max(0, times["num_epochs"] - done)
+            # ivadomed counts the epochs without improvement from 0 again
+            times["early_stopping_patience"] -= state["patience_count"]
             if getattr(dataset_train, "plan", None) is not None:
                 dataset_train.plan.epoch = done
             if isinstance(imed_training.torch, TrainingTorch):

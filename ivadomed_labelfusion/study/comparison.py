@@ -63,7 +63,7 @@ def visual_comparison(study, results):
     ]
     for candidate, done_split, folder in finished_models(study):
         if done_split == split:
-            found = files.find_predictions(folder / "pred_masks", [image_id], names)
+            found = files.find_predictions(folder / "pred_soft", [image_id], names)
             prediction = files.load_prediction(found[image_id], names, like)
             panels.append(
                 (display_name(candidate), background, cut(prediction)[(slice(None), *box)].astype(np.float32))

@@ -221,12 +221,12 @@ def read_losses(path):
 
 
 def test(study, model, log, lock):
-    """Predict the test subjects; the soft outputs stay in ``pred_masks/``."""
+    """Predict the test subjects; the soft outputs stay in ``pred_soft/``."""
     folder = study.model_folder(model)
     run_ivadomed(study, ["--test", "-c", str(folder / "test.json")], log, lock)
-    predictions = sorted((folder / "pred_masks").glob("*_pred.nii.gz"))
+    predictions = sorted((folder / "pred_soft").glob("*_pred.nii.gz"))
     if not predictions:
-        raise InputError(f"ivadomed ended without a prediction in {folder / 'pred_masks'}. Read {log}.")
+        raise InputError(f"ivadomed ended without a prediction in {folder / 'pred_soft'}. Read {log}.")
     return {"predictions": len(predictions)}
 
 
@@ -245,13 +245,13 @@ def evaluate(study, model, log, lock):
     # of an ensemble, the mean of its members' thresholds
     threshold = sum(thresholds) / len(thresholds) if thresholds else None
     if candidate.ensemble:
-        average_predictions([study.model_folder(member) / "pred_masks" for member in members], folder / "pred_masks")
+        average_predictions([study.model_folder(member) / "pred_soft" for member in members], folder / "pred_soft")
     config = study.config(candidate)
     settings = dataclasses.replace(settings_from_config(config), threshold=threshold)
     evaluation = evaluate_dataset(
         bids_dir=study.bids,
         target_suffix=config["loader_parameters"]["target_suffix"],
-        predictions_dir=folder / "pred_masks",
+        predictions_dir=folder / "pred_soft",
         output_dir=folder / "evaluation",
         settings=settings,
         overwrite=True,
@@ -281,7 +281,7 @@ def average_predictions(folders, target):
     """Write the mean of several models' predictions of each image (float32, on their grid).
 
     Args:
-        folders (list of Path): ``pred_masks`` of the members.
+        folders (list of Path): ``pred_soft`` of the members.
         target (Path): Folder for the means.
 
     Raises:

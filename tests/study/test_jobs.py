@@ -67,16 +67,16 @@ def save(path, data):
 def test_ensembles_average_their_members(tmp_path):
     rng = np.random.default_rng(0)
     outputs = rng.uniform(size=(3, 4, 5, 6, 2))
-    folders = [tmp_path / f"rater{index}" / "pred_masks" for index in range(3)]
+    folders = [tmp_path / f"rater{index}" / "pred_soft" for index in range(3)]
     for folder, output in zip(folders, outputs, strict=True):
         save(folder / "sub-01_T2starw_pred.nii.gz", output)
-    average_predictions(folders, tmp_path / "pred_masks")
-    mean = nibabel.load(tmp_path / "pred_masks" / "sub-01_T2starw_pred.nii.gz")
+    average_predictions(folders, tmp_path / "pred_soft")
+    mean = nibabel.load(tmp_path / "pred_soft" / "sub-01_T2starw_pred.nii.gz")
     np.testing.assert_allclose(mean.get_fdata(), outputs.mean(axis=0), atol=1e-6)
     np.testing.assert_array_equal(mean.affine, np.diag([1, 2, 3, 1]))
     save(folders[1] / "sub-02_T2starw_pred.nii.gz", outputs[0])
     with pytest.raises(InputError, match=r"sub-02_T2starw_pred.nii.gz is missing in some"):
-        average_predictions(folders, tmp_path / "pred_masks")
+        average_predictions(folders, tmp_path / "pred_soft")
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_failed_job_says_why_and_counts_its_attempts(study, capsys):
         assert run(study, "evaluate") == 1
         failure = json.loads((folder / "failed.json").read_text())
         assert (failure["kind"], failure["attempts"]) == ("evaluate", attempt)
-        assert "pred_masks" in failure["reason"]
+        assert "pred_soft" in failure["reason"]
     assert not (folder / "running.json").exists()
     assert not (folder / "evaluated.json").exists()
     assert "failed:" in capsys.readouterr().err
