@@ -58,7 +58,7 @@ def channel_files(filenames, contrasts):
 
 
 class RaterBidsDataframe(BidsDataframe):
-    """``BidsDataframe`` for several raters per class and for contrasts named with their entities.
+    """``BidsDataframe`` for several raters per class and for several contrasts as channels.
 
     Beyond ivadomed's own: suffixes match exactly at the end of the file name; in a multichannel configuration the masks
     of one contrast stand for the whole acquisition; ``T1w`` and ``ce-gadolinium_T1w`` are different contrasts. Without
@@ -66,7 +66,8 @@ class RaterBidsDataframe(BidsDataframe):
 
     Attributes:
         path_output (str): Output folder of the run.
-        nested (list of list of str or None): The raters' suffixes per class, None for a plain ``target_suffix``.
+        nested (list of list of str or None): The raters' suffixes per class; None where ivadomed's own rules apply.
+        several_raters (bool): Whether ``target_suffix`` lists several raters.
         reference_method (str): Fusion method of the reference for testing and threshold analysis.
     """
 
@@ -75,8 +76,11 @@ class RaterBidsDataframe(BidsDataframe):
     def __init__(self, loader_params, path_output, derivatives, split_method=None):
         suffix = loader_params["target_suffix"]
         self.path_output = path_output
-        self.nested = nested_target_suffix(suffix) if is_nested(suffix) else None
         self.multichannel = bool(loader_params.get("multichannel"))
+        self.several_raters = is_nested(suffix)
+        contrasts = loader_params["contrast_params"].get("contrast_lst", [])
+        own_rules = self.several_raters or self.multichannel or any("_" in contrast for contrast in contrasts)
+        self.nested = nested_target_suffix(suffix) if own_rules else None
         self.allow_missing = bool(loader_params.get("allow_missing_raters"))
         super().__init__(loader_params, path_output, derivatives, split_method)
 
@@ -88,13 +92,10 @@ class RaterBidsDataframe(BidsDataframe):
         super().create_bids_dataframe()
         self.contrast_lst = wanted
         # --segment lists no contrasts and takes every image
-        if wanted and self._has_own_rules():
+        if wanted and self.nested is not None:
             kept = self._contrast_files()
             image = ~self.df["path"].str.contains("derivatives")
             self.df = self.df[~image | self.df["filename"].isin(kept)].reset_index(drop=True)
-
-    def _has_own_rules(self):
-        return self.nested is not None or any("_" in contrast for contrast in self.contrast_lst)
 
     def _contrast_files(self):
         groups = {}
@@ -108,7 +109,7 @@ class RaterBidsDataframe(BidsDataframe):
 
     def get_subjects_with_derivatives(self):
         """Return the image files that have masks (their own, or of another channel), and those masks."""
-        if not self._has_own_rules():
+        if self.nested is None:
             return super().get_subjects_with_derivatives()
         images, labels = self.get_subject_fnames(), self.get_deriv_fnames()
         suffixes = tuple(self.target_suffix)
@@ -160,6 +161,9 @@ class RaterBidsDataframe(BidsDataframe):
             table = [[self.label_path(image_stem, suffix) for suffix in row] for row in self.nested]
             if not any(path for row in table for path in row):
                 continue
+            if not self.several_raters:
+                # ivadomed takes a missing class of a single rater for an empty one
+                return RaterMasks(image_stem, paths[image], tuple(tuple(row) for row in table), (0,))
             raters = complete_raters(image_stem, table, self.nested, allow_missing=self.allow_missing)
             files = tuple(tuple(row[index] for index in raters) for row in table)
             return RaterMasks(image_stem, paths[image], files, tuple(raters))

@@ -1,7 +1,7 @@
 """Datasets for several raters: which files make a sample, and which rater a sample is trained on.
 
-The classes replace ivadomed's ``BidsDataset`` and ``Bids3DDataset``. With a plain ``target_suffix`` and bare contrast
-names they are exactly those; otherwise they build the list of files themselves and cut every sample to one rater
+The classes replace ivadomed's ``BidsDataset`` and ``Bids3DDataset``. With a plain ``target_suffix`` and one channel
+they are exactly those; otherwise they build the list of files themselves and cut every sample to one rater
 before ivadomed's own code sees it.
 """
 
@@ -23,7 +23,7 @@ from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.bids import stem
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.host.dataframe import acquisition_key, channel_files
-from ivadomed_labelfusion.host.labels import FusedLabels, RaterMasks, check_grids, read_masks
+from ivadomed_labelfusion.host.labels import FusedLabels, OwnLabels, RaterMasks, check_grids, read_masks
 from ivadomed_labelfusion.host.transforms import FuseRaters, SampleRater
 from ivadomed_labelfusion.sampling import draw_rater, youden_weights
 
@@ -99,8 +99,11 @@ class RaterSamples:
         """Return ``{acquisition: ground-truth files per class}`` and remember the masks of every image."""
         self.plan = plan
         self.masks, self.volume_of, targets = [], {}, {}
-        self.reference = FusedLabels(bids_df.fused_folder, bids_df.nested, bids_df.reference_method)
-        fused = self._fused_labels(bids_df, plan)
+        if bids_df.several_raters:
+            self.reference = FusedLabels(bids_df.fused_folder, bids_df.nested, bids_df.reference_method)
+            fused = self._fused_labels(bids_df, plan)
+        else:
+            self.reference = fused = OwnLabels(bids_df.nested)
         progress = tqdm(images_of.items(), desc="Fusing labels" if fused else "Finding labels", disable=not fused)
         for acquisition, images in progress:
             masks = bids_df.rater_masks(images)
@@ -109,8 +112,9 @@ class RaterSamples:
                 continue
             if fused is not None:
                 targets[acquisition] = fused.write(masks)
-            else:
+            if not isinstance(fused, FusedLabels):
                 check_grids(masks)
+            if fused is None:
                 targets[acquisition] = [list(row) for row in masks.files]
             for image in images:
                 self.volume_of[stem(image)] = len(self.masks)

@@ -109,7 +109,7 @@ def check_grids(masks):
         InputError: With both affines and the two files.
     """
     image = _canonical(load_image(masks.image))
-    for path in (path for row in masks.files for path in row):
+    for path in (path for row in masks.files for path in row if path is not None):
         check_same_grid([image, _canonical(load_image(path))], [masks.image, path])
 
 
@@ -117,6 +117,27 @@ def _canonical(image):
     """Return the image as ivadomed sees it, in RAS orientation."""
     axes = nibabel.aff2axcodes(image.affine)
     return image if axes == ("R", "A", "S") else nibabel.as_closest_canonical(image)
+
+
+class OwnLabels:
+    """The labels of a single rater, in the place of fused ones.
+
+    Args:
+        nested (list of list of str): One suffix per class.
+    """
+
+    def __init__(self, nested):
+        self.suffixes = [row[0] for row in nested]
+        self._paths = {}
+
+    def write(self, masks):
+        """Remember the labels of one image; return the paths, None for a class without a file."""
+        self._paths[masks.image_stem] = [row[0] for row in masks.files]
+        return self._paths[masks.image_stem]
+
+    def paths(self, image_stem):
+        """Return the path of the label per class."""
+        return self._paths[image_stem]
 
 
 class FusedLabels:

@@ -105,7 +105,7 @@ def load_dataset(original):
             bids_df.rater_plan = RaterPlan.from_transforms(transforms_params, dataset_type)
             bids_df.reference_method = settings_from_config(current_context()).reference
         dataset = original(bids_df, data_list, transforms_params, *args, dataset_type=dataset_type, **kwargs)
-        if own:
+        if own and bids_df.several_raters:
             from ivadomed_labelfusion.host.softness import check_softness
 
             check_softness(dataset)

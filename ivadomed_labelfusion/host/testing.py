@@ -16,7 +16,7 @@ from ivadomed_labelfusion.host.run import current_context
 def reference_suffixes(datasets):
     """Return the suffixes of the reference labels if the datasets have several raters, else None."""
     for dataset in datasets:
-        if getattr(dataset, "plan", None) is not None:
+        if isinstance(getattr(dataset, "reference", None), FusedLabels):
             return dataset.reference.suffixes
     return None
 

@@ -205,3 +205,24 @@ def test_a_plain_configuration_works_as_ivadomed_means_it(ivadomed, tmp_path):
     ivadomed("--segment", "-c", config)
     assert (tmp_path / "out/results_eval/evaluation_3Dmetrics.csv").exists()
     assert not (tmp_path / "out/fused_labels").exists()
+
+
+def test_several_channels_with_one_rater(ivadomed, tmp_path):
+    """Labels on one contrast's name serve all channels, and post-gadolinium T1 is a channel of its own."""
+    config = prepare(tmp_path, "ms_conv_staple")
+    content = json.loads(config.read_text())
+    content["loader_parameters"]["target_suffix"] = [suffix(2, "lesion")]
+    del content["transformation"]["FuseRaters"]
+    del content["evaluation_parameters"]["inter_rater"]
+    config.write_text(json.dumps(content))
+    ivadomed("--train", "-c", config, "-t", "0.1")
+    ivadomed("--test", "-c", config)
+    ivadomed("--segment", "-c", config)
+    out = tmp_path / "out"
+    results = pandas.read_csv(out / "results_eval/evaluation_3Dmetrics.csv")
+    stem = results["image_id"][0]
+    subject = stem.split("_")[0]
+    mask = nibabel.load(tmp_path / f"data/derivatives/labels/{subject}/anat/{stem}{suffix(2, 'lesion')}.nii.gz")
+    assert results["vol_gt_class0"][0] == mask.get_fdata().sum()
+    assert len(list((out / "pred_masks").glob("*_class-0_pred.nii.gz"))) == 6
+    assert loading.load(out / "best_model.pt").encoder.down_path[0].conv1.in_channels == 5
