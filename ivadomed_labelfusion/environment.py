@@ -160,11 +160,11 @@ def _compatibility(versions):
         yield Finding("torch", torch, "Safe loading needs torch >= 2.6: uv pip install 'torch>=2.6'.", True)
     if torch and torchvision:
         wanted = _torch_of_torchvision()
-        if wanted and version_numbers(wanted) != version_numbers(torch):
+        if wanted and torch not in wanted:
             yield Finding(
                 "torch with torchvision",
                 f"torchvision {torchvision} needs torch {wanted}, found {torch}",
-                f"They must be built for each other: uv pip install 'torch=={wanted}' torchvision=={torchvision}.",
+                f"They must be built for each other: uv pip install 'torch{wanted}' torchvision=={torchvision}.",
                 True,
             )
         elif "+cpu" in torch and "+" not in torchvision:
@@ -178,10 +178,13 @@ def _compatibility(versions):
 
 
 def _torch_of_torchvision():
-    for requirement in importlib.metadata.requires("torchvision") or []:
-        name, _, version = requirement.partition("==")
-        if name.strip() == "torch":
-            return version.strip()
+    """Return the versions of torch that the installed torchvision asks for, as a specifier set."""
+    from packaging.requirements import Requirement
+
+    for line in importlib.metadata.requires("torchvision") or []:
+        requirement = Requirement(line)
+        if requirement.name == "torch":
+            return requirement.specifier
     return None
 
 

@@ -1,0 +1,215 @@
+"""Configuration checks and the shipped templates."""
+
+import copy
+import inspect
+import json
+from importlib import resources
+
+import pytest
+
+from ivadomed_labelfusion.config import check_config, keys, load_template, raise_on_errors, template_names
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.evaluation import settings_from_config
+
+CANDIDATES = [
+    f"{framework}_{fusion}" for framework in ("conv", "softseg") for fusion in ("staple", "average", "random")
+]
+NAMES = {("path_output",), ("model_name",)}
+
+
+def flat(config, prefix=()):
+    """Return {path: value} of all leaves."""
+    leaves = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            leaves.update(flat(value, (*prefix, key)))
+        else:
+            leaves[(*prefix, key)] = value
+    return leaves
+
+
+def difference(first, second):
+    """Return the paths at which two templates differ, but for their names."""
+    ours, theirs = flat(load_template(first)), flat(load_template(second))
+    return {path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path)} - NAMES
+
+
+def test_there_are_the_six_candidates_on_both_datasets():
+    assert template_names() == sorted(f"{dataset}_{name}" for dataset in ("ms", "scgm") for name in CANDIDATES)
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_templates_pass_the_checks(name):
+    config = load_template(name)
+    assert check_config(config) == []
+    assert settings_from_config(config).reference == "staple"
+    assert config["model_name"] == name
+
+
+@pytest.mark.parametrize("dataset", ["ms", "scgm"])
+@pytest.mark.parametrize("framework", ["conv", "softseg"])
+def test_fusions_differ_in_the_transform_only(dataset, framework):
+    base = f"{dataset}_{framework}"
+    assert difference(f"{base}_staple", f"{base}_average") == {("transformation", "FuseRaters", "method")}
+    assert {path[:2] for path in difference(f"{base}_staple", f"{base}_random")} == {
+        ("transformation", "FuseRaters"),
+        ("transformation", "SampleRater"),
+    }
+
+
+@pytest.mark.parametrize("dataset", ["ms", "scgm"])
+@pytest.mark.parametrize("fusion", ["staple", "average", "random"])
+def test_frameworks_differ_in_labels_activation_and_loss_only(dataset, fusion):
+    changed = difference(f"{dataset}_conv_{fusion}", f"{dataset}_softseg_{fusion}")
+    assert {path[:2] for path in changed} == {
+        ("loader_parameters", "soft_gt"),
+        ("default_model", "name"),
+        ("default_model", "final_activation"),
+        ("default_model", "normalization"),
+        ("training_parameters", "loss"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("dataset", "resample", "crop", "depth", "learning_rate"),
+    [("scgm", (0.25, 0.25, 2), [128, 128], 3, 0.001), ("ms", (1, 1, 1), [160, 124], 4, 0.00005)],
+)
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_templates_hold_the_papers_table_5(dataset, resample, crop, depth, learning_rate, candidate):
+    config = load_template(f"{dataset}_{candidate}")
+    transformation, training = config["transformation"], config["training_parameters"]
+    assert tuple(transformation["Resample"].values()) == resample
+    assert transformation["CenterCrop"]["size"] == crop
+    affine = transformation["RandomAffine"]
+    assert (affine["degrees"], affine["translate"], affine["scale"]) == (20, [0.03, 0.03], [0.1, 0.1])
+    assert affine["dataset_type"] == ["training"]
+    assert training["batch_size"] == 24
+    assert (config["default_model"]["depth"], config["default_model"]["dropout_rate"]) == (depth, 0.3)
+    assert training["scheduler"] == {"initial_lr": learning_rate, "lr_scheduler": {"name": "CosineAnnealingLR"}}
+    assert training["training_time"] == {
+        "num_epochs": 200,
+        "early_stopping_patience": 50,
+        "early_stopping_epsilon": 0.001,
+    }
+    if candidate.startswith("softseg"):
+        assert training["loss"] == {"name": "AdapWingLoss", "theta": 0.5, "alpha": 2.1, "omega": 8, "epsilon": 1}
+
+
+def test_known_keys_are_those_of_the_installed_ivadomed():
+    default = json.loads((resources.files("ivadomed") / "config" / "config_default.json").read_text())
+    problems = check_config(default)
+    assert problems == []
+
+
+def test_known_transforms_are_those_of_the_installed_ivadomed():
+    from ivadomed import transforms
+
+    base = {"Crop", "RaterTransform", *keys.PLUGIN_TRANSFORMS}
+    found = {
+        name: tuple(inspect.signature(value.__init__).parameters)[1:]
+        for name, value in vars(transforms).items()
+        if inspect.isclass(value)
+        and issubclass(value, transforms.ImedTransform)
+        and value is not transforms.ImedTransform
+    }
+    for name, parameters in found.items():
+        if name in base:
+            continue
+        own = () if parameters in ((), ("args", "kwargs")) else parameters
+        assert keys.TRANSFORMS[name] == own, name
+    assert set(keys.TRANSFORMS) <= set(found)
+
+
+def test_known_losses_and_models_exist():
+    from ivadomed import losses, models
+
+    for name in keys.LOSSES:
+        assert hasattr(losses, name)
+    for name in keys.MODELS:
+        assert hasattr(models, name)
+
+
+def broken(template="ms_softseg_average", **changes):
+    """Return the messages for a template with dotted keys (``__``) changed; None removes a key."""
+    config = copy.deepcopy(load_template(template))
+    for dotted, value in changes.items():
+        *path, last = dotted.split("__")
+        section = config
+        for name in path:
+            section = section.setdefault(name, {})
+        if value is None:
+            section.pop(last, None)
+        else:
+            section[last] = value
+    return [str(problem) for problem in check_config(config)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"loader_parameters__target_sufix": []},
+            "target_sufix: unknown key, nothing reads it. Did you mean 'target_s",
+        ),
+        ({"transformation__FuseRater": {}}, "FuseRater: unknown key, nothing reads it. Did you mean 'FuseRaters'?"),
+        (
+            {"transformation__FuseRaters__methode": "x"},
+            "methode: unknown key, nothing reads it. Did you mean 'method'?",
+        ),
+        ({"transformation__Resample__hspce": 1}, "hspce: unknown key, nothing reads it. Did you mean 'hspace'?"),
+        ({"training_parameters__loss__name": "AdapWing"}, "unknown loss 'AdapWing'. Did you mean 'AdapWingLoss'?"),
+        ({"default_model__name": "SoftSegUNet"}, "unknown model 'SoftSegUNet'. Did you mean 'SoftSegUnet'?"),
+        ({"transformation__FuseRaters__method": "stapel"}, "unknown method 'stapel'. Did you mean 'staple'?"),
+        ({"transformation__FuseRaters": {"method": "average", "ties": "lowest"}}, "takes no option 'ties'"),
+        ({"transformation__SampleRater": {}}, "FuseRaters and SampleRater exclude each other"),
+        ({"training_parameters__loss": {"name": "DiceLoss"}}, "DiceLoss on soft labels"),
+        ({"default_model__name": "Unet", "default_model__final_activation": "softmax"}, "softmax with soft labels"),
+        ({"loader_parameters__soft_gt": False}, "AdapWingLoss is a regression on soft labels"),
+        ({"loader_parameters__target_suffix": [["_desc-rater1_label-lesion_seg"]]}, "one rater only"),
+        ({"loader_parameters__target_suffix": ["_desc-rater1_label-lesion_seg"]}, "needs a list of raters per class"),
+        ({"loader_parameters__target_suffix": [["_a", "_b"], ["_c"]]}, "the same raters in the same order"),
+        ({"loader_parameters__target_suffix": [["_a", "_a"]]}, "'_a' is listed twice"),
+        ({"loader_parameters__target_suffix": [["_a", "_b"], "_c"]}, "some classes list raters and others do not"),
+        ({"default_model__normalization": "layer"}, "must be one of batch, sample, running, got 'layer'"),
+        ({"default_model__name": "Unet"}, "normalization: has no effect on Unet"),
+        ({"default_model__final_activation": "sigmoid"}, "always ends in the normalised ReLU"),
+        ({"default_model__name": "SoftSegModified3DUNet"}, "SoftSegModified3DUNet needs false"),
+        ({"loader_parameters": 3}, "loader_parameters: must be a JSON object, got 3"),
+    ],
+)
+def test_mistakes_are_explained(changes, message):
+    assert any(message in line for line in broken(**changes)), broken(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"transformation__SampleRater__policy": "equal"}, "must be one of uniform, balanced, weighted, got 'equal'"),
+        ({"transformation__SampleRater__unit": "voxel"}, "must be one of slice, volume, got 'voxel'"),
+        ({"transformation__SampleRater__validation": "x"}, "must be one of sampled, average"),
+        ({"transformation__SampleRater__seed": -1}, "must be a whole number >= 0, got -1"),
+        ({"transformation__SampleRater__policy": "weighted"}, "needs weights"),
+        ({"transformation__SampleRater__weights": [1, 2]}, "act with policy"),
+    ],
+)
+def test_mistakes_of_sampling_are_explained(changes, message):
+    assert any(message in line for line in broken("ms_conv_random", **changes))
+
+
+def test_plain_ivadomed_configurations_only_get_warnings():
+    problems = check_config({"my_note": "keep", "loader_parameters": {"target_suffix": ["_seg"]}})
+    assert [problem.level for problem in problems] == ["warning"]
+    raise_on_errors({"my_note": "keep"}, source="x.json")
+
+
+def test_all_errors_are_raised_at_once():
+    config = load_template("ms_softseg_average")
+    config["model_nam"] = 1
+    config["training_parameters"]["loss"]["name"] = "DiceLoss"
+    with pytest.raises(InputError, match=r"(?s)my\.json cannot be used.*model_nam.*DiceLoss"):
+        raise_on_errors(config, source="my.json")
+
+
+def test_an_unknown_template_lists_the_known_ones():
+    with pytest.raises(InputError, match="ms_conv_average"):
+        load_template("ms")
