@@ -90,9 +90,7 @@ def test_a_broken_plugin_warns_and_ivadomed_goes_on(tmp_path):
 
 
 def test_the_environment_variable_switches_the_plugin_off(tmp_path):
-    code = (
-        fake_environment(tmp_path, "def enable(): print('enabled')") + "import ivadomed.main\nprint('done')\n"
-    )
+    code = fake_environment(tmp_path, "def enable(): print('enabled')") + "import ivadomed.main\nprint('done')\n"
     assert run(code, IVADOMED_LABELFUSION_DISABLE="1")[0] == "done"
     assert run(code, IVADOMED_LABELFUSION_DISABLE="0")[0] == "enabled\ndone"
 
