@@ -136,6 +136,15 @@ def get_metric_fns(original):
     return wrapped
 
 
+def get_results(original):
+    """Wrap ``MetricManager.get_results``: an undefined metric is NaN, which TensorBoard takes, not None."""
+
+    def wrapped(self):
+        return {name: float("nan") if value is None else value for name, value in original(self).items()}
+
+    return wrapped
+
+
 def wants_evaluation(context):
     """Tell whether a configuration asks for the evaluation against several raters."""
     return "inter_rater" in context.get("evaluation_parameters", {})

@@ -104,6 +104,13 @@ PATCHES = (
     ),
     Patch("inference", "pred_to_nib", inter_rater.pred_to_nib, "keeps no soft output", wraps=True),
     Patch("metrics", "get_metric_fns", inter_rater.get_metric_fns, "knows no rater-aware metrics", wraps=True),
+    Patch(
+        "metrics",
+        "MetricManager.get_results",
+        inter_rater.get_results,
+        "a metric that is undefined everywhere stops the training",
+        wraps=True,
+    ),
     Patch("testing", "test", testing.test, _OUTSIDE_TRAINING, wraps=True),
     Patch("testing", "threshold_analysis", testing.threshold_analysis, _OUTSIDE_TRAINING, wraps=True),
     Patch("testing", "DataLoader", training.EpochDataLoader, "pins memory without a GPU, which only warns"),

@@ -1,0 +1,25 @@
+"""The documentation agrees with the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_plugin_page_lists_every_touched_name():
+    from ivadomed_labelfusion.host.patches import PATCHES
+
+    text = (ROOT / "docs" / "plugin.md").read_text()
+    rows = [f"| `ivadomed.{patch.module}.{patch.name}` | {patch.reason} |" for patch in PATCHES]
+    assert [row for row in rows if row not in text] == []
+    assert text.count("| `ivadomed.") == len(rows)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    missing = [link for link in links if not link.startswith("http") and not (page.parent / link).exists()]
+    assert missing == []
