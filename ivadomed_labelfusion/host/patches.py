@@ -114,6 +114,7 @@ PATCHES = (
     Patch("testing", "test", testing.test, _OUTSIDE_TRAINING, wraps=True),
     Patch("testing", "threshold_analysis", testing.threshold_analysis, _OUTSIDE_TRAINING, wraps=True),
     Patch("testing", "DataLoader", training.EpochDataLoader, "pins memory without a GPU, which only warns"),
+    Patch("inference", "DataLoader", training.EpochDataLoader, "pins memory without a GPU, which only warns"),
     Patch("evaluation", "pd", testing.AppendingPandas(), "uses DataFrame.append, gone in pandas 2"),
     Patch("evaluation", "evaluate", testing.evaluate, _OUTSIDE_TRAINING, wraps=True),
 )
