@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.slow
+# one worker builds the wheel once
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
 
 
 def uv(*arguments, **options):

@@ -103,7 +103,7 @@ def test_the_threshold_of_the_search_is_used(ivadomed, tmp_path):
 
 
 def test_own_metrics_and_a_failing_one(ivadomed, tmp_path, monkeypatch):
-    (tmp_path / "my_metrics.py").write_text(
+    (tmp_path / "metrics_of_this_test.py").write_text(
         "def volume_ml(prediction, voxel_size_mm):\n"
         "    return prediction.sum() * voxel_size_mm[0] * voxel_size_mm[1] * voxel_size_mm[2] / 1000\n"
         "def broken(prediction):\n"
@@ -111,7 +111,7 @@ def test_own_metrics_and_a_failing_one(ivadomed, tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     config = prepare(tmp_path, "ms_conv_average")
-    configure(config, metrics=["brier", "my_metrics:volume_ml", "my_metrics:broken"])
+    configure(config, metrics=["brier", "metrics_of_this_test:volume_ml", "metrics_of_this_test:broken"])
     ivadomed("--train", "-c", config)
     ivadomed("--test", "-c", config)
     table = results(tmp_path)
@@ -121,7 +121,7 @@ def test_own_metrics_and_a_failing_one(ivadomed, tmp_path, monkeypatch):
     assert np.isnan(table.loc[stem, "ir_broken"])
     assert np.isfinite(table.loc[stem, "ir_brier_lesion"])
     assert "no such thing" in (tmp_path / f"out/results_eval/subjects/{stem}.json").read_text()
-    sys.modules.pop("my_metrics", None)
+    sys.modules.pop("metrics_of_this_test", None)
 
 
 def test_metrics_are_shown_in_validation_epochs(ivadomed, tmp_path):

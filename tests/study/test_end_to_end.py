@@ -14,6 +14,8 @@ import pytest
 from ivadomed_labelfusion.study.jobs import read_losses
 
 pytestmark = [
+    # one worker trains the studies that the tests share
+    pytest.mark.xdist_group("study"),
     pytest.mark.slow,
     pytest.mark.skipif(sys.version_info < (3, 11), reason="Snakemake needs Python 3.11"),
 ]

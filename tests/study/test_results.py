@@ -15,6 +15,9 @@ from ivadomed_labelfusion.study.jobs import run_job
 from ivadomed_labelfusion.study.plan import prepare_study
 from ivadomed_labelfusion.study.results import write_claims, write_results
 
+# one worker makes the study that the tests share
+pytestmark = pytest.mark.xdist_group("study results")
+
 SHAPE = (14, 12, 5)
 AFFINE = np.diag([0.5, 0.5, 5, 1])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("study")]
 SCRIPT = Path(__file__).with_name("slurm_loopback.sh")
 COMMAND = str(Path(sys.executable).with_name("ivadomed_labelfusion"))
 
