@@ -344,3 +344,21 @@ def test_a_step_that_binarises_soft_labels_stops_the_run(plugin, tmp_path, monke
     config = plain("ms_softseg_average", data, tmp_path, transformation__RandomReverse={"applied_to": ["gt"]})
     with pytest.raises(InputError, match="Harden binarises the averaged labels"):
         dataset(config, tmp_path)
+
+
+def test_a_region_of_interest_moves_the_crop(plugin, tmp_path):
+    data = make_dataset(tmp_path / "data", n_subjects=2)
+    for number in (1, 2):
+        subject = f"sub-{number:02d}"
+        anat = data / "derivatives" / "labels" / subject / "anat"
+        grid = nibabel.load(anat / f"{subject}_FLAIR{suffix(1, 'lesion')}.nii.gz")
+        region = np.zeros(SHAPE, np.uint8)
+        region[14:17, 5:8] = 1
+        nibabel.save(nibabel.Nifti1Image(region, grid.affine), anat / f"{subject}_FLAIR_desc-roi_mask.nii.gz")
+    config = plain("ms_softseg_average", data, tmp_path)
+    config["loader_parameters"]["roi_params"]["suffix"] = "_desc-roi_mask"
+    config["transformation"]["ROICrop"] = {"size": [8, 8]}
+    del config["transformation"]["CenterCrop"]
+    sample = dataset(config, tmp_path)[1]
+    expected = raters_of(data, "sub-01").mean(0)[11:19, 2:10, 1]
+    np.testing.assert_allclose(sample["gt"][0].numpy(), expected, atol=1e-6)
