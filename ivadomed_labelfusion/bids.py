@@ -5,6 +5,7 @@ example ``sub-01_FLAIR_desc-rater1_label-lesion_seg.nii.gz``. Suffixes match exa
 ``rater1`` never matches ``rater10``.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +45,25 @@ def nested_target_suffix(target_suffix):
         raise InputError(
             f"Every class in target_suffix must list the same raters in the same order, got {counts} raters."
         )
+    clash = rater_clash(nested)
+    if clash:
+        raise InputError(f"Every class in target_suffix must list the same raters in the same order: {clash}.")
     return nested
+
+
+def rater_clash(nested):
+    """Return how two classes of a nested ``target_suffix`` differ in their raters, None if they do not.
+
+    Raters are told by the ``desc-`` entity; suffixes without one are taken as they come.
+    """
+    named = [[re.search(r"_desc-([A-Za-z0-9]+)", suffix) for suffix in entry] for entry in nested]
+    if not all(match for row in named for match in row):
+        return None
+    rows = [[match.group(1) for match in row] for row in named]
+    for index, row in enumerate(rows[1:], start=1):
+        if row != rows[0]:
+            return f"class 0 has {', '.join(rows[0])}, class {index} has {', '.join(row)}"
+    return None
 
 
 def target_suffix(classes, raters):

@@ -176,7 +176,8 @@ def expand_suffixes(bids_dir, target_suffix):
     Args:
         bids_dir (str or Path): Root of the BIDS dataset.
         target_suffix (list): One list of suffixes per class; ``*`` stands for anything within one BIDS entity, so that
-            ``_desc-rater*_label-GM_seg`` finds all raters. Labels fused earlier (``_desc-staple_...``) are left out.
+            ``_desc-rater*_label-GM_seg`` finds all raters. Labels fused earlier (``_desc-staple_...``) and a
+            challenge's ``_desc-consensus_...`` are left out.
 
     Returns:
         list: One list per class, raters in natural order (rater2 before rater10).
@@ -207,7 +208,8 @@ def expand_suffixes(bids_dir, target_suffix):
 
 def _is_fused(suffix):
     match = _SUFFIX.search(suffix)
-    return match is not None and match["rater"] in METHODS
+    # the MSSEG-2016 download brings a consensus of its own
+    return match is not None and match["rater"] in (*METHODS, "consensus")
 
 
 def _natural(text):

@@ -129,7 +129,10 @@ def check_same_grid(images, names, *, tolerance_mm=GRID_TOLERANCE_MM):
             continue
         if same_shape:
             found = f"voxels lie up to {grid_distance_mm(image, images[0]):.4g} mm apart"
-            cure = "Resample one onto the other, or, if only the headers' rounding differs, raise the grid tolerance."
+            cure = (
+                "Resample one onto the other, or, if only the headers' rounding differs, repair them "
+                "(`prepare --repair-affine`) or raise the tolerance (`fuse --grid-tolerance`)."
+            )
         else:
             found = f"shapes {spatial_shape(images[0])} and {spatial_shape(image)}"
             cure = "Resample one onto the other."

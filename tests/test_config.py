@@ -174,6 +174,17 @@ def broken(template="ms_softseg_average", **changes):
         ({"default_model__name": "Unet"}, "normalization: has no effect on Unet"),
         ({"default_model__final_activation": "sigmoid"}, "always ends in the normalised ReLU"),
         ({"default_model__name": "SoftSegModified3DUNet"}, "SoftSegModified3DUNet needs false"),
+        (
+            {"loader_parameters__target_suffix": [["_desc-a_x", "_desc-b_x"], ["_desc-b_y", "_desc-a_y"]]},
+            "class 0 has a, b, class 1 has b, a",
+        ),
+        ({"loader_parameters__target_suffix": [[]]}, "a class lists no rater"),
+        ({"loader_parameters__slice_axis": "axiall"}, "must be one of axial, sagittal, coronal, got 'axiall'"),
+        ({"training_parameters__batch_size": 0}, "must be a whole number of at least 1, got 0"),
+        ({"training_parameters__training_time__num_epochs": "two"}, "must be a whole number of at least 1, got 'two'"),
+        ({"training_parameters__scheduler__lr_scheduler__name": "Cosine"}, "must be one of CosineAnnealingLR"),
+        ({"split_dataset__train_fraction": 0.9, "split_dataset__test_fraction": 0.4}, "add up to 1 at most"),
+        ({"transformation__CenterCrop": {}}, "CenterCrop: needs 'size'"),
         ({"loader_parameters": 3}, "loader_parameters: must be a JSON object, got 3"),
     ],
 )
@@ -190,6 +201,10 @@ def test_mistakes_are_explained(changes, message):
         ({"transformation__SampleRater__seed": -1}, "must be a whole number >= 0, got -1"),
         ({"transformation__SampleRater__policy": "weighted"}, "needs weights"),
         ({"transformation__SampleRater__weights": [1, 2]}, "act with policy"),
+        (
+            {"transformation__SampleRater__policy": "weighted", "transformation__SampleRater__weights": [1, 2]},
+            "must be 7 numbers, one per rater, got 2",
+        ),
     ],
 )
 def test_mistakes_of_sampling_are_explained(changes, message):

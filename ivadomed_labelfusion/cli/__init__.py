@@ -4,7 +4,7 @@ import importlib
 import sys
 
 from ivadomed_labelfusion import __version__
-from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.errors import InputError, file_trouble
 
 # name -> one line of help; the module ivadomed_labelfusion.cli.<name> has get_parser() and main(args=None)
 COMMANDS = {
@@ -64,6 +64,12 @@ def main(args=None):
         return module.main(args[1:]) or 0
     except InputError as error:
         print(f"ivadomed_labelfusion {name}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        trouble = file_trouble(error)
+        if trouble is None:
+            raise
+        print(f"ivadomed_labelfusion {name}: {trouble}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 EPILOG = """examples:
   one class, seven raters, predictions of ivadomed, nnU-Net or MONAI:
-    ivadomed_labelfusion evaluate --predictions pred_masks --bids MSSEG2016 -o results \\
+    ivadomed_labelfusion evaluate --predictions pred_soft --bids MSSEG2016 -o results \\
         --target-suffix _desc-rater{1..7}_label-lesion_seg
 
   two classes (one --target-suffix per class, the same raters in the same order):
@@ -14,11 +14,11 @@ EPILOG = """examples:
         --target-suffix _desc-rater{1..4}_label-GM_seg --target-suffix _desc-rater{1..4}_label-WM_seg
 
   the human ceiling, each rater against the others, beside a model's scores:
-    ivadomed_labelfusion evaluate --predictions pred_masks --raters-as-predictions --bids MSSEG2016 -o results \\
+    ivadomed_labelfusion evaluate --predictions pred_soft --raters-as-predictions --bids MSSEG2016 -o results \\
         --target-suffix _desc-rater{1..7}_label-lesion_seg
 
   suffixes and settings ("evaluation_parameters": {"inter_rater": {...}}) from an ivadomed configuration:
-    ivadomed_labelfusion evaluate --predictions pred_masks --bids MSSEG2016 --config config.json -o results
+    ivadomed_labelfusion evaluate --predictions pred_soft --bids MSSEG2016 --config config.json -o results
 
 predictions, for an image sub-01_FLAIR.nii.gz, anywhere below the folder:
   sub-01_FLAIR_pred.nii.gz, sub-01_FLAIR.nii.gz, ..._seg, ..._softseg, ..._probseg, ..._trans

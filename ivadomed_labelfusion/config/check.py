@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ivadomed_labelfusion.bids import rater_clash
 from ivadomed_labelfusion.config.keys import (
     KNOWN_KEYS,
     LOSSES,
@@ -58,7 +59,15 @@ def check_config(config):
     if any(problem.message.startswith("must be") for problem in problems):
         # the checks below rely on the sections being objects
         return problems
-    for check in (_check_names, _check_raters, _check_fusion, _check_sampling, _check_soft, _check_model):
+    for check in (
+        _check_names,
+        _check_raters,
+        _check_fusion,
+        _check_sampling,
+        _check_soft,
+        _check_model,
+        _check_values,
+    ):
         problems.extend(Problem("error", *finding) for finding in check(config))
     return problems
 
@@ -153,8 +162,12 @@ def _check_raters(config):
     counts = sorted({len(entry) for entry in target_suffix})
     if len(counts) > 1:
         yield key, f"every class must list the same raters in the same order, got {counts} raters."
+    elif counts[0] == 0:
+        yield key, "a class lists no rater. Name the suffixes of its raters."
     elif counts[0] < 2:
         yield key, "one rater only: there is nothing to fuse or to sample. Write the suffix without the inner list."
+    elif all(isinstance(suffix, str) for entry in target_suffix for suffix in entry) and rater_clash(target_suffix):
+        yield key, f"every class must list the same raters in the same order: {rater_clash(target_suffix)}."
     for entry in target_suffix:
         repeated = sorted({suffix for suffix in entry if entry.count(suffix) > 1})
         if repeated:
@@ -262,3 +275,60 @@ def _check_model(config):
         for key in ("length_3D", "stride_3D"):
             if key not in model:
                 yield f"default_model.{key}", "SoftSegModified3DUNet needs it, for example [128, 128, 16]."
+
+
+def _check_values(config):
+    """Find values that would end in an error of ivadomed's own after everything has been loaded."""
+    if not uses_plugin(config):
+        return
+    loader, training = _section(config, "loader_parameters"), _section(config, "training_parameters")
+    choices = (
+        ("loader_parameters.slice_axis", loader.get("slice_axis", "axial"), ("axial", "sagittal", "coronal")),
+        (
+            "training_parameters.scheduler.lr_scheduler.name",
+            _section(_section(training, "scheduler"), "lr_scheduler").get("name", "CosineAnnealingLR"),
+            ("CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR"),
+        ),
+    )
+    for key, value, allowed in choices:
+        if value not in allowed:
+            yield key, f"must be one of {', '.join(allowed)}, got {value!r}."
+    counts = (
+        ("training_parameters.batch_size", training.get("batch_size", 1)),
+        (
+            "training_parameters.training_time.num_epochs",
+            _section(training, "training_time").get("num_epochs", 1),
+        ),
+        ("default_model.depth", _section(config, "default_model").get("depth", 1)),
+    )
+    for key, value in counts:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            yield key, f"must be a whole number of at least 1, got {value!r}."
+    split = _section(config, "split_dataset")
+    fractions = [split.get(name, 0.0) for name in ("train_fraction", "test_fraction")]
+    if all(isinstance(fraction, int | float) for fraction in fractions) and not (
+        min(fractions) >= 0 and sum(fractions) <= 1
+    ):
+        yield (
+            "split_dataset",
+            f"train_fraction and test_fraction must be at least 0 and add up to 1 at most, got {fractions}.",
+        )
+    transformation = _section(config, "transformation")
+    for name, needed in (("CenterCrop", "size"), ("ROICrop", "size"), ("Resample", "hspace"), ("Resample", "wspace")):
+        if name in transformation and needed not in _section(transformation, name):
+            yield f"transformation.{name}", f"needs {needed!r}."
+    for name, value in transformation.items():
+        if value is None:
+            yield f"transformation.{name}", "must be a JSON object, got null. Write {} or remove it."
+    nested = loader.get("target_suffix")
+    weights = _section(transformation, "SampleRater").get("weights")
+    if (
+        isinstance(weights, list)
+        and is_nested(nested)
+        and isinstance(nested[0], list)
+        and len(weights) != len(nested[0])
+    ):
+        yield (
+            "transformation.SampleRater.weights",
+            f"must be {len(nested[0])} numbers, one per rater, got {len(weights)}.",
+        )

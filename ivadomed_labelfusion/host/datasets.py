@@ -119,9 +119,20 @@ class RaterSamples:
             for image in images:
                 self.volume_of[stem(image)] = len(self.masks)
             self.masks.append(masks)
+        self._say_who_is_missing(bids_df.nested)
         self.cut_to_rater = fused is None
         self._weights = {}
         return targets
+
+    def _say_who_is_missing(self, nested):
+        for rater, suffix in enumerate(nested[0]):
+            without = [masks.image_stem for masks in self.masks if rater not in masks.raters]
+            if without:
+                examples = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
+                logger.warning(
+                    f"Rater {suffix!r} lacks masks and is left out for {len(without)} of {len(self.masks)} images "
+                    f"of the {self.plan.role} set: {examples}."
+                )
 
     def _fused_labels(self, bids_df, plan):
         if plan.role == "testing":
@@ -257,8 +268,9 @@ class RaterBidsDataset(RaterSamples, BidsDataset):
                 continue
             pairs.append((rows.loc[images, "path"].to_list(), target, roi, metadata))
         if not pairs:
+            asked = "target_suffix" if self.roi_params["suffix"] is None else "target_suffix, roi_params.suffix"
             raise InputError(
-                f"No image of the {plan.role} set has masks. Check target_suffix, contrast_params and split_dataset."
+                f"No image of the {plan.role} set has all it needs. Check {asked}, contrast_params and split_dataset."
             )
         return pairs
 

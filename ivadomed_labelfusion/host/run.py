@@ -3,17 +3,19 @@
 import atexit
 import contextvars
 import copy
+import json
 import random
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
 from loguru import logger
 
 from ivadomed_labelfusion.config.check import is_nested, raise_on_errors, uses_plugin
-from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.host.datasets import RaterPlan
 
@@ -39,10 +41,38 @@ def run_main(original):
         try:
             return original()
         except InputError as error:
-            print(f"ivadomed: {error}", file=sys.stderr)
-            return 2
+            message = str(error)
+        except json.JSONDecodeError as error:
+            message = f"the configuration is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        except OSError as error:
+            message = file_trouble(error)
+            if message is None:
+                raise
+        except KeyboardInterrupt:
+            print("Interrupted. Add --resume-training to go on from the last checkpoint.", file=sys.stderr)
+            return 130
+        except (RuntimeError, KeyError, ValueError) as error:
+            message = _known_message(error)
+            if message is None:
+                raise
+        print(f"ivadomed: {message}", file=sys.stderr)
+        return 2
 
     return wrapped
+
+
+def _known_message(error):
+    """Return what to do about an error of ivadomed that bad input causes, None for any other error."""
+    text = str(error)
+    cures = {
+        "Derivatives not found": "no image has a label that ends with target_suffix. Check target_suffix, and that the "
+        "labels are named after an image of contrast_params.",
+        "No subject files found": "no image has a contrast of contrast_params. Check path_data and contrast_params.",
+        "configuration file path": text.strip().removeprefix("ERROR: "),
+        "participant_id": "the dataset needs a participants.tsv with the column participant_id.",
+        "No split_method": f"{text}. Name a column of participants.tsv in split_dataset.split_method.",
+    }
+    return next((cure for sign, cure in cures.items() if sign in text), None)
 
 
 def run_command(original):
@@ -51,13 +81,33 @@ def run_command(original):
     def wrapped(context, *args, **kwargs):
         if uses_plugin(context) and context["command"] == "train":
             seed_everything(context["split_dataset"]["random_seed"])
-        token = _context.set(context)
+        _context.set(context)
+        missing = [path for path in _paths(context) if not Path(path).is_dir()]
+        if missing:
+            raise InputError(f"path_data (-pd) must be BIDS folders, but {', '.join(missing)} does not exist.")
+        for path in _paths(context):
+            if not Path(path, "dataset_description.json").is_file():
+                raise InputError(f"{path} must be a BIDS dataset, but it has no dataset_description.json.")
+        if context["command"] == "test" and not Path(context["path_output"], "best_model.pt").is_file():
+            raise InputError(f"{context['path_output']} has no best_model.pt. Train first, or check path_output (-po).")
+        column = context["split_dataset"]["split_method"]
         try:
             return original(context, *args, **kwargs)
+        except KeyError as error:
+            if error.args != (column,) or column == "participant_id":
+                raise
+            raise InputError(
+                f"split_dataset.split_method must be a column of participants.tsv, got {column!r}."
+            ) from None
         finally:
-            _context.reset(token)
+            _context.set(None)
 
     return wrapped
+
+
+def _paths(context):
+    paths = context["loader_parameters"]["path_data"]
+    return [paths] if isinstance(paths, str) else paths
 
 
 def seed_everything(seed):

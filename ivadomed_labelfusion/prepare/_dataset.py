@@ -35,6 +35,7 @@ def run(
     repair_affine=False,
     strict=False,
     progress=False,
+    out_may_lie_in_raw=False,
 ):
     """Open ``raw``, plan with ``make_plan(files)``, and write the dataset; see ``prepare_scgm`` for the arguments.
 
@@ -44,6 +45,7 @@ def run(
         make_plan (callable): Takes the list of SourceFile, returns a DatasetPlan.
         accept (callable): Tells from the parts of a place whether the converter can use a file.
         subjects, fuse, roi, jobs, dry_run, overwrite, symlink, repair_affine, strict, progress: See ``prepare_scgm``.
+        out_may_lie_in_raw (bool): ``raw`` is only a folder above the input, which ``accept`` picks file by file.
 
     Returns:
         Report: What was planned, written and found.
@@ -59,7 +61,7 @@ def run(
 
         for method in fuse:
             check_method(method)
-    _check_out(raw, out, overwrite=overwrite or dry_run)
+    _check_out(raw, out, overwrite=overwrite or dry_run, may_lie_in_raw=out_may_lie_in_raw)
     console = Console(stderr=True)
     announce = (lambda text: console.print(text, markup=False, soft_wrap=True)) if progress else (lambda text: None)
     scratch = _existing_parent(out)
@@ -103,9 +105,10 @@ def _existing_parent(out):
     return parent
 
 
-def _check_out(raw, out, *, overwrite):
+def _check_out(raw, out, *, overwrite, may_lie_in_raw):
     raw_path, out_path = Path(raw).resolve(), out.resolve()
-    if out_path == raw_path or raw_path in out_path.parents or out_path in raw_path.parents:
+    inside = raw_path in out_path.parents and not may_lie_in_raw
+    if out_path == raw_path or inside or out_path in raw_path.parents:
         raise InputError(f"OUT must lie outside of RAW, which is never changed, got RAW {raw} and OUT {out}.")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return

@@ -63,7 +63,9 @@ def prepare_generic(image, mask, out, *, classes, contrast="T1w", title=None, **
         path = _path(root, parts)
         return bool(image_pattern.fullmatch(path) or mask_pattern.fullmatch(path))
 
-    return _dataset.run(root, out, make_plan, accept, **options)
+    # with ** the patterns could match what is written
+    apart = "**" not in image and "**" not in mask
+    return _dataset.run(root, out, make_plan, accept, out_may_lie_in_raw=apart, **options)
 
 
 def _path(root, parts):

@@ -226,3 +226,39 @@ def test_several_channels_with_one_rater(ivadomed, tmp_path):
     assert results["vol_gt_class0"][0] == mask.get_fdata().sum()
     assert len(list((out / "pred_masks").glob("*_class-0_pred.nii.gz"))) == 6
     assert loading.load(out / "best_model.pt").encoder.down_path[0].conv1.in_channels == 5
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder, content: content["loader_parameters"].update(path_data=[str(folder / "no")]), "does not exist"),
+        (lambda folder, content: (folder / "data/dataset_description.json").unlink(), "no dataset_description.json"),
+        (lambda folder, content: (folder / "data/participants.tsv").unlink(), "participants.tsv"),
+        (lambda folder, content: content["split_dataset"].update(split_method="center"), "must be a column of partic"),
+        (
+            lambda folder, content: content["loader_parameters"].update(target_suffix=[["_x", "_y"]]),
+            "no image has a label that ends with target_suffix",
+        ),
+    ],
+)
+def test_bad_input_ends_in_one_message(ivadomed, tmp_path, capfd, spoil, message):
+    config = prepare(tmp_path, "ms_conv_random")
+    content = json.loads(config.read_text())
+    spoil(tmp_path, content)
+    config.write_text(json.dumps(content))
+    assert ivadomed("--train", "-c", config) == 2
+    assert message in capfd.readouterr().err
+
+
+def test_bad_paths_end_in_one_message(ivadomed, tmp_path, capfd):
+    assert ivadomed("--train", "-c", tmp_path / "no.json") == 2
+    assert "does not exist" in capfd.readouterr().err
+    (tmp_path / "bad.json").write_text("{")
+    assert ivadomed("--train", "-c", tmp_path / "bad.json") == 2
+    assert "not valid JSON" in capfd.readouterr().err
+    config = prepare(tmp_path, "ms_conv_random")
+    assert ivadomed("--test", "-c", config) == 2
+    assert "Train first" in capfd.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert ivadomed("--train", "-c", config, "-po", tmp_path / "file" / "out") == 2
+    assert "Check the path" in capfd.readouterr().err
