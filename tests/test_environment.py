@@ -4,6 +4,7 @@ import pytest
 
 from ivadomed_labelfusion import environment
 from ivadomed_labelfusion.cli import main
+from ivadomed_labelfusion.config import TEMPLATES_DIR
 
 
 def texts(findings):
@@ -65,5 +66,9 @@ def test_check_reports_and_fails(tmp_path, capsys):
     assert main(["check", str(path)]) == 1
     assert "needs a list of raters per class" in capsys.readouterr().out
     path.write_text("{")
-    assert main(["check", str(path)]) == 2
-    assert "not valid JSON" in capsys.readouterr().err
+    good = str(TEMPLATES_DIR / "ms_conv_staple.json")
+    assert main(["check", str(path), str(tmp_path / "none.json"), good]) == 1
+    out = capsys.readouterr().out
+    assert "not valid JSON" in out
+    assert "does not exist" in out
+    assert f"{good}: OK" in out

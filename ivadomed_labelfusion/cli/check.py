@@ -27,12 +27,13 @@ def main(args=None):
 
     failed = False
     for path in arguments.config:
-        config = read_json(path)
-        problems = check_config(config)
+        problems = []
         try:
+            config = read_json(path)
+            problems = check_config(config)
             settings_from_config(config)
         except InputError as error:
-            problems.append(Problem("error", "evaluation_parameters", str(error)))
+            problems.append(Problem("error", "configuration", str(error)))
         failed = failed or any(problem.level == "error" for problem in problems)
         print(f"{path}: {'OK' if not problems else ''}")
         for problem in problems:
