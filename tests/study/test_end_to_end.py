@@ -157,8 +157,7 @@ def test_a_failing_candidate_is_tried_twice_and_stops_nobody(dataset, resumed, t
     own = tmp_path / "own.yaml"
     # the loss has no such parameter, which ivadomed finds out when training starts
     own.write_text(
-        "- name: broken\n  base: conv_staple\n"
-        "  overrides: {training_parameters: {loss: {no_such_parameter: 1}}}\n"
+        "- name: broken\n  base: conv_staple\n  overrides: {training_parameters: {loss: {no_such_parameter: 1}}}\n"
     )
     done = run(arguments(dataset, output, "--candidates-file", str(own), candidates="broken"))
     assert done.returncode == 1
