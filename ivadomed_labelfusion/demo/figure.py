@@ -1,6 +1,5 @@
 """The demo's figure: one slice with the raters, their fused labels and the six predictions side by side."""
 
-import re
 from pathlib import Path
 
 import nibabel
@@ -8,6 +7,7 @@ import numpy as np
 
 from ivadomed_labelfusion import figures, fusion
 from ivadomed_labelfusion.bids import find_label_sets, stem
+from ivadomed_labelfusion.evaluation.dataset import names_of_suffixes
 from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.nifti import load_image, open_masks, voxel_size_mm
 
@@ -29,7 +29,7 @@ def comparison_figure(output, bids_dir, candidates):
     models = Path(output) / "models"
     config = read_json(Path(output) / "configs" / f"{candidates[0]}.json")
     suffixes = config["loader_parameters"]["target_suffix"]
-    class_names = [re.search(r"label-(\w+?)_", row[0]).group(1) for row in suffixes]
+    class_names, _ = names_of_suffixes(suffixes)
     stems = {path.name.removesuffix("_pred.nii.gz") for path in (models / candidates[0] / "pred_soft").glob("*.nii.gz")}
     labels = next(labels for labels in find_label_sets(bids_dir, suffixes) if labels.image_stem in stems)
     first, arrays = open_masks([path for row in labels.files for path in row])

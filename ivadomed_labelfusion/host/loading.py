@@ -8,7 +8,6 @@ import os
 import pickle
 import random
 import re
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from loguru import logger
 
 from ivadomed_labelfusion.activation import NormalisedReLU
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import atomic_path
 from ivadomed_labelfusion.host.models import SoftSegModified3DUNet, SoftSegUnet
 
 
@@ -110,14 +110,8 @@ def save(obj, f, **kwargs):
     if not isinstance(f, str | os.PathLike):
         torch.save(obj, f, **kwargs)
         return
-    target = Path(f)
-    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    try:
-        torch.save(obj, name, **kwargs)
-        Path(name).replace(target)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with atomic_path(f, overwrite=True) as temporary:
+        torch.save(obj, temporary, **kwargs)
 
 
 class SafeTorch:
