@@ -23,6 +23,60 @@ def stem(path):
     return name.split(".")[0]
 
 
+def acquisition_key(filename):
+    """Return what the channels of one acquisition share: ``sub-01`` or ``sub-01_ses-02``."""
+    return "_".join(part for part in stem(filename).split("_") if part.startswith(("sub-", "ses-")))
+
+
+def contrast_name(filename):
+    """Return the rest of the stem: ``FLAIR``, ``ce-gadolinium_T1w``, ``acq-ax_T2w``."""
+    return "_".join(part for part in stem(filename).split("_") if not part.startswith(("sub-", "ses-")))
+
+
+def channel_files(filenames, contrasts):
+    """Tell which file of each acquisition belongs to which contrast of the configuration.
+
+    A contrast is a BIDS suffix (``T1w``), or entities and suffix (``ce-gadolinium_T1w``). The exact name wins; a bare
+    suffix else takes the one remaining file with that suffix.
+
+    Args:
+        filenames (iterable of str): Image files.
+        contrasts (iterable of str): Contrasts of the configuration.
+
+    Returns:
+        dict: Acquisition (``sub-01`` or ``sub-01_ses-02``) -> dict of contrast -> file name; contrasts without a file
+        are absent.
+
+    Raises:
+        InputError: If two files fit one contrast equally well.
+    """
+    groups = {}
+    for filename in filenames:
+        groups.setdefault(acquisition_key(filename), []).append(filename)
+    return {acquisition: _by_contrast(members, contrasts) for acquisition, members in groups.items()}
+
+
+def _by_contrast(filenames, contrasts):
+    by_name = {contrast_name(filename): filename for filename in filenames}
+    chosen = {contrast: by_name[contrast] for contrast in contrasts if contrast in by_name}
+    for contrast in contrasts:
+        if contrast in chosen:
+            continue
+        left = [
+            filename
+            for name, filename in by_name.items()
+            if name.split("_")[-1] == contrast and filename not in chosen.values()
+        ]
+        if len(left) > 1:
+            raise InputError(
+                f"The contrast {contrast!r} fits {' and '.join(sorted(left))}. Name one in contrast_params with its "
+                f"entities, for example {contrast_name(sorted(left)[0])!r}."
+            )
+        if left:
+            chosen[contrast] = left[0]
+    return chosen
+
+
 def nested_target_suffix(target_suffix):
     """Return ``target_suffix`` as a list of classes, each a list of raters' suffixes.
 

@@ -5,56 +5,33 @@ from pathlib import Path
 from ivadomed.loader.bids_dataframe import BidsDataframe
 from loguru import logger
 
-from ivadomed_labelfusion.bids import nested_target_suffix, stem
+from ivadomed_labelfusion.bids import acquisition_key, channel_files, nested_target_suffix, stem
 from ivadomed_labelfusion.config.check import is_nested
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.host.labels import RaterMasks, complete_raters
 
 
-def acquisition_key(filename):
-    """Return what the channels of one acquisition share: ``sub-01`` or ``sub-01_ses-02``."""
-    return "_".join(part for part in stem(filename).split("_") if part.startswith(("sub-", "ses-")))
-
-
-def contrast_name(filename):
-    """Return the rest of the stem: ``FLAIR``, ``ce-gadolinium_T1w``, ``acq-ax_T2w``."""
-    return "_".join(part for part in stem(filename).split("_") if not part.startswith(("sub-", "ses-")))
-
-
-def channel_files(filenames, contrasts):
-    """Tell which file of one acquisition belongs to which contrast of the configuration.
-
-    A contrast is a BIDS suffix (``T1w``), or entities and suffix (``ce-gadolinium_T1w``). The exact name wins; a bare
-    suffix else takes the one remaining file with that suffix.
+def complete_acquisitions(filenames, contrasts):
+    """Return the channels of every acquisition that has all of them; the others are skipped with a warning.
 
     Args:
-        filenames (list of str): Image files of one subject and session.
+        filenames (iterable of str): Image files.
         contrasts (list of str): ``contrast_lst`` of the configuration.
 
     Returns:
-        dict: contrast -> file name; contrasts without a file are absent.
+        dict: ``sub-01`` or ``sub-01_ses-02`` -> list of file names in the order of ``contrasts``.
 
     Raises:
         InputError: If two files fit one contrast equally well.
     """
-    by_name = {contrast_name(filename): filename for filename in filenames}
-    chosen = {contrast: by_name[contrast] for contrast in contrasts if contrast in by_name}
-    for contrast in contrasts:
-        if contrast in chosen:
+    complete = {}
+    for acquisition, channels in channel_files(filenames, contrasts).items():
+        missing = [contrast for contrast in contrasts if contrast not in channels]
+        if missing:
+            logger.warning(f"{acquisition} has no {', '.join(missing)}, which the model needs. Skipping it.")
             continue
-        left = [
-            filename
-            for name, filename in by_name.items()
-            if name.split("_")[-1] == contrast and filename not in chosen.values()
-        ]
-        if len(left) > 1:
-            raise InputError(
-                f"The contrast {contrast!r} fits {' and '.join(sorted(left))}. Name one in contrast_params with its "
-                f"entities, for example {contrast_name(sorted(left)[0])!r}."
-            )
-        if left:
-            chosen[contrast] = left[0]
-    return chosen
+        complete[acquisition] = [channels[contrast] for contrast in contrasts]
+    return complete
 
 
 class RaterBidsDataframe(BidsDataframe):
@@ -98,14 +75,8 @@ class RaterBidsDataframe(BidsDataframe):
             self.df = self.df[~image | self.df["filename"].isin(kept)].reset_index(drop=True)
 
     def _contrast_files(self):
-        groups = {}
-        for filename in self.get_subject_fnames():
-            groups.setdefault(acquisition_key(filename), []).append(filename)
-        return {
-            filename
-            for filenames in groups.values()
-            for filename in channel_files(filenames, self.contrast_lst).values()
-        }
+        acquisitions = channel_files(self.get_subject_fnames(), self.contrast_lst)
+        return {filename for channels in acquisitions.values() for filename in channels.values()}
 
     def get_subjects_with_derivatives(self):
         """Return the image files that have masks (their own, or of another channel), and those masks."""

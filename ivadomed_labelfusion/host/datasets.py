@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.bids import stem
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.host.dataframe import acquisition_key, channel_files
+from ivadomed_labelfusion.host.dataframe import complete_acquisitions
 from ivadomed_labelfusion.host.labels import FusedLabels, OwnLabels, RaterMasks, check_grids, read_masks
 from ivadomed_labelfusion.host.transforms import FuseRaters, SampleRater
 from ivadomed_labelfusion.sampling import draw_rater, youden_weights
@@ -282,18 +282,7 @@ class RaterBidsDataset(RaterSamples, BidsDataset):
             if share:
                 filenames = _balanced(filenames, share)
             return {stem(filename): [filename] for filename in filenames}
-        groups = {}
-        for filename in filenames:
-            groups.setdefault(acquisition_key(filename), []).append(filename)
-        images_of = {}
-        for acquisition, members in groups.items():
-            channels = channel_files(members, contrasts)
-            missing = [contrast for contrast in contrasts if contrast not in channels]
-            if missing:
-                logger.warning(f"{acquisition} has no {', '.join(missing)}, which the model needs. Skipping it.")
-                continue
-            images_of[acquisition] = [channels[contrast] for contrast in contrasts]
-        return images_of
+        return complete_acquisitions(filenames, contrasts)
 
     def _roi_file(self, bids_df, images):
         suffix = self.roi_params["suffix"]

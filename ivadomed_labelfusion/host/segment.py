@@ -6,12 +6,11 @@ from pathlib import Path
 import nibabel
 from ivadomed import config_manager as imed_config_manager
 from ivadomed import inference as imed_inference
-from loguru import logger
 from tqdm import tqdm
 
 from ivadomed_labelfusion.bids import stem
 from ivadomed_labelfusion.config.check import is_nested
-from ivadomed_labelfusion.host.dataframe import RaterBidsDataframe, acquisition_key, channel_files
+from ivadomed_labelfusion.host.dataframe import RaterBidsDataframe, complete_acquisitions
 
 
 def run_segment_command(original):
@@ -42,16 +41,9 @@ def _segment_multichannel(context, no_patch, overlap_2d):
     output = Path(context["path_output"], "pred_masks")
     output.mkdir(parents=True, exist_ok=True)
     paths = dict(zip(bids_df.df["filename"], bids_df.df["path"], strict=True))
-    groups = {}
-    for filename in sorted(paths):
-        groups.setdefault(acquisition_key(filename), []).append(filename)
-    for acquisition, members in tqdm(groups.items(), desc="Segmenting"):
-        channels = channel_files(members, contrasts)
-        missing = [contrast for contrast in contrasts if contrast not in channels]
-        if missing:
-            logger.warning(f"{acquisition} has no {', '.join(missing)}, which the model needs. Skipping it.")
-            continue
-        images = [paths[channels[contrast]] for contrast in contrasts]
+    acquisitions = complete_acquisitions(sorted(paths), contrasts)
+    for filenames in tqdm(acquisitions.values(), desc="Segmenting"):
+        images = [paths[filename] for filename in filenames]
         predictions, _ = imed_inference.segment_volume(
             str(model_folder), fname_images=images, gpu_id=context["gpu_ids"][0], options=options
         )

@@ -8,7 +8,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivadomed_labelfusion.bids import IMAGE_EXTENSIONS, find_label_sets, stem
+from ivadomed_labelfusion.bids import IMAGE_EXTENSIONS, channel_files, find_label_sets
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, read_json, write_json
 
@@ -150,14 +150,11 @@ def find_subjects(bids_dir, target_suffix, contrasts):
         InputError: If no subject has masks, or a subject with masks has none of the contrasts.
     """
     bids_dir = Path(bids_dir)
-    endings = tuple(f"_{contrast}" for contrast in contrasts)
     files = {}
     for subject in sorted({label_set.subject for label_set in find_label_sets(bids_dir, target_suffix)}):
-        files[subject] = sorted(
-            path.name
-            for path in (bids_dir / subject).rglob("sub-*")
-            if path.name.endswith(IMAGE_EXTENSIONS) and stem(path).endswith(endings)
-        )
+        images = [path.name for path in (bids_dir / subject).rglob("sub-*") if path.name.endswith(IMAGE_EXTENSIONS)]
+        acquisitions = channel_files(images, contrasts).values()
+        files[subject] = sorted(filename for channels in acquisitions for filename in channels.values())
         if not files[subject]:
             raise InputError(
                 f"{subject} has masks but no image of the contrasts {', '.join(contrasts)} in {bids_dir / subject}. "

@@ -120,6 +120,9 @@ def test_find_subjects_lists_the_images_of_the_contrasts(two_contrasts):
     files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR", "ce-gadolinium_T1w"])
     assert sorted(files) == MS
     assert files["sub-01"] == ["sub-01_FLAIR.nii.gz", "sub-01_ce-gadolinium_T1w.nii.gz"]
+    # ce-gadolinium_T1w ends in _T1w, and is another contrast
+    files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR", "T1w"])
+    assert files["sub-01"] == ["sub-01_FLAIR.nii.gz", "sub-01_T1w.nii.gz"]
     with pytest.raises(InputError, match="no image of the contrasts T2starw"):
         find_subjects(two_contrasts, SUFFIXES, ["T2starw"])
 
