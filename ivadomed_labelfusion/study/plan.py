@@ -111,14 +111,13 @@ class Study:
 
     def changed_settings(self):
         """Return what differs from the template, one text per setting, for the notes under every result."""
-        if not self.overrides:
-            return []
         template = base_config(self.template, self.candidates[0].base)
         lines = [
             f"{'.'.join(path)} = {value} (template: {_look_up(template, path)})"
             for path, value in _leaves(self.overrides)
+            if _look_up(template, path) != value
         ]
-        return ["Settings that differ from the template: " + "; ".join(lines) + "."]
+        return ["Settings that differ from the template: " + "; ".join(lines) + "."] if lines else []
 
 
 def _leaves(patch, prefix=()):

@@ -32,22 +32,47 @@ def escape_latex(text):
     return "".join(rf"$\times 10^{{{part}}}$" if index % 2 else escaped[index] for index, part in enumerate(parts))
 
 
+# what fits a line of 17 cm in LaTeX's \small, counting three letters between columns
+LETTERS_PER_LINE = 100
+
+
 def to_latex(table):
-    """Return a Table as a LaTeX ``table`` environment (package booktabs)."""
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(table.title)}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'c' * (len(table.header) - 1)}}}", r"\toprule"]
-    lines += [" & ".join(escape_latex(text) for text in table.header) + r" \\", r"\midrule"]
-    for row in table.rows:
-        cells = []
-        for cell in row:
-            text = escape_latex(cell.text)
-            marks = "".join({"*": r"\ast", "†": r"\dagger"}[mark] for mark in cell.marks)
-            cells.append((rf"\textbf{{{text}}}" if cell.bold else text) + (f"$^{{{marks}}}$" if marks else ""))
-        lines.append(" & ".join(cells) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    """Return a Table as a LaTeX ``table`` environment (package booktabs); a wide one is broken into several blocks."""
+    # LaTeX numbers tables itself
+    caption = escape_latex(re.sub(r"^Table \d+: ", "", table.title))
+    lines = [r"% \usepackage{booktabs}", r"\begin{table}", r"\centering\small"]
+    lines += [rf"\caption{{{caption[0].upper() + caption[1:]}}}"]
+    lines += r"\par\medskip".join(_latex_block(table, columns) for columns in _column_blocks(table)).splitlines()
     notes = " ".join(escape_latex(note.replace("**", "")) for note in table.notes)
-    lines += [r"\par\smallskip\footnotesize " + notes, r"\end{table}"]
+    lines += [r"\par\smallskip\raggedright\footnotesize " + notes, r"\end{table}"]
     return "\n".join(lines) + "\n"
+
+
+def _column_blocks(table):
+    """Return the columns of each block, the first column (the candidates) in all of them."""
+    columns = zip(table.header, *([cell.text + cell.marks for cell in row] for row in table.rows), strict=True)
+    first, *widths = (max(map(len, column)) + 3 for column in columns)
+    blocks, width = [[0]], first
+    for index, letters in enumerate(widths, start=1):
+        if width + letters > LETTERS_PER_LINE and len(blocks[-1]) > 1:
+            blocks.append([0])
+            width = first
+        blocks[-1].append(index)
+        width += letters
+    return blocks
+
+
+def _latex_block(table, columns):
+    lines = [rf"\begin{{tabular}}{{l{'c' * (len(columns) - 1)}}}", r"\toprule"]
+    lines += [" & ".join(escape_latex(table.header[index]) for index in columns) + r" \\", r"\midrule"]
+    lines += [" & ".join(_latex_cell(row[index]) for index in columns) + r" \\" for row in table.rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex_cell(cell):
+    text = re.sub(r"^-(?=\d)", "$-$", escape_latex(cell.text))
+    marks = "".join({"*": r"\ast", "†": r"\dagger"}[mark] for mark in cell.marks)
+    return (rf"\textbf{{{text}}}" if cell.bold else text) + (f"$^{{{marks}}}$" if marks else "")
 
 
 def write_tables(tables, folder, *, overwrite=False):

@@ -3,10 +3,14 @@
 Everything here follows from the finished models and is made anew each time; models are never touched.
 """
 
-from dataclasses import dataclass
+import importlib.metadata
+import statistics
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ivadomed_labelfusion.files import write_json, write_text
+from ivadomed_labelfusion import __version__
+from ivadomed_labelfusion.files import read_json, write_json, write_text
 from ivadomed_labelfusion.stats import OPTIMISM_NOTE
 from ivadomed_labelfusion.study import figures as study_figures
 from ivadomed_labelfusion.study.claims import check_claims, claims_to_markdown, claims_to_records
@@ -112,14 +116,39 @@ def _write_figures(study, results, models, reliability, losses, names, folder):
 
 
 def _readme(study, tables, folder, files):
-    lines = [f"# Results of the study {study.folder.name}", ""]
+    """Return one page with every table and figure; what stands under several tables is said once, at the top."""
+    counts = Counter(note for table in tables.values() for note in table.notes)
+    shared = [note for note in counts if counts[note] > 1 or len(tables) == 1]
+    lines = [
+        f"# Results of the study {study.folder.name}",
+        "",
+        *(f"- {note}" for note in shared),
+        f"- {_made_with(study)}",
+    ]
+    lines += ["- The paper's findings on these results: `ivadomed_labelfusion study claims` writes claims.md.", ""]
     for table in tables.values():
-        lines += [to_markdown(table), ""]
+        own = tuple(note for note in table.notes if note not in shared)
+        lines += [to_markdown(replace(table, notes=own)), ""]
     lines += ["## Figures", ""]
     for path in files:
         if path.suffix == ".png":
             lines += [f"![{path.stem}]({path.relative_to(folder).as_posix()})", ""]
     return "\n".join(lines)
+
+
+def _made_with(study):
+    """Return the note on software and training time."""
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("ivadomed", "torch")]
+    seconds = [
+        read_json(path)["seconds"]
+        for members in study.models().values()
+        for path in (study.model_folder(member) / "train.done.json" for member in members)
+        if path.exists()
+    ]
+    return (
+        f"Collected with ivadomed_labelfusion {__version__}, {', '.join(versions)}; {len(seconds)} trainings took "
+        f"{sum(seconds) / 3600:.1f} h together, {statistics.median(seconds):.0f} s in the median."
+    )
 
 
 def write_claims(study):

@@ -128,7 +128,7 @@ def _lay_out(spec, summary, class_names, notes):
     header = ("Candidate", *(_heading(*key, scales[key]) for key in columns))
     pairs = summary.loc[summary["n_pairs"] > 0, "n_pairs"]
     counts = " to ".join(dict.fromkeys([str(pairs.min()), str(pairs.max())]))
-    paired = () if pairs.empty else (f"Pairs per test: {counts}. {OPTIMISM_NOTE}",)
+    paired = () if pairs.empty else (f"Pairs per test: {counts}.", OPTIMISM_NOTE)
     return Table(spec.title, header, tuple(rows), (LEGEND, *paired, *notes), summary)
 
 

@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -111,8 +113,12 @@ def test_a_missing_value_is_a_dash_and_users_candidates_keep_their_name(simulate
 
 def test_latex_is_balanced_and_escaped(tables):
     text = to_latex(tables["table3"])
-    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
-    assert {line.count("&") for line in body.splitlines() if line.endswith(r"\\")} == {len(tables["table3"].header) - 1}
+    blocks = re.findall(r"\\toprule(.*?)\\bottomrule", text, flags=re.DOTALL)
+    counts = [{line.count(" & ") for line in block.splitlines() if line.endswith(r"\\")} for block in blocks]
+    # every row of a block has the same columns, and every column is in one block
+    assert all(len(count) == 1 for count in counts)
+    assert sum(count.pop() for count in counts) == len(tables["table3"].header) - 1
+    assert "Table 3" not in text
     assert r"Dice [\%] GM" in text
     assert r"\textbf{" in text
     assert r"$^{\ast\dagger}$" in text
@@ -120,6 +126,17 @@ def test_latex_is_balanced_and_escaped(tables):
     assert text.count("$") % 2 == 0
     assert re.search(r"[†±×–]", text) is None
     assert escape_latex("a_b & 5% ×10^-4") == r"a\_b \& 5\% $\times 10^{-4}$"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex (Debian: texlive-latex-recommended)")
+def test_latex_compiles_and_fits_the_page(tables, tmp_path):
+    body = "\n".join(to_latex(table) for table in [*tables.values(), *compare_with_paper(tables, "scgm").values()])
+    start = r"\documentclass[a4paper]{article}\usepackage[margin=2cm]{geometry}\usepackage{booktabs}"
+    (tmp_path / "all.tex").write_text(rf"{start}\begin{{document}}{body}\end{{document}}", encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull \\hbox" not in done.stdout
 
 
 def test_files_hold_every_statistic_and_are_not_overwritten_silently(tables, tmp_path):
