@@ -181,6 +181,10 @@ def broken(template="ms_softseg_average", **changes):
         ({"loader_parameters__target_suffix": [[]]}, "a class lists no rater"),
         ({"loader_parameters__slice_axis": "axiall"}, "must be one of axial, sagittal, coronal, got 'axiall'"),
         ({"training_parameters__batch_size": 0}, "must be a whole number of at least 1, got 0"),
+        (
+            {"default_model__depth": 7},
+            "7 halves the 124 pixels of transformation.CenterCrop.size to nothing. Use at most 6",
+        ),
         ({"training_parameters__training_time__num_epochs": "two"}, "must be a whole number of at least 1, got 'two'"),
         ({"training_parameters__scheduler__lr_scheduler__name": "Cosine"}, "must be one of CosineAnnealingLR"),
         ({"split_dataset__train_fraction": 0.9, "split_dataset__test_fraction": 0.4}, "add up to 1 at most"),

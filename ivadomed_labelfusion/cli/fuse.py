@@ -94,7 +94,7 @@ def get_parser():
         default="image",
         help="voxels that take part: image (default), union (of the raters), box (around them), or a mask file",
     )
-    options.add_argument("--margin", metavar="VOXELS", type=int, default=10, help="margin of --region box (default 10)")
+    options.add_argument("--margin", metavar="VOXELS", type=int, help="margin of --region box (default 10)")
     options.add_argument("--weights", metavar="W", type=float, nargs="+", help="one weight per rater")
     options.add_argument(
         "--ties", choices=("lowest", "background", "foreground", "error"), help="majority: what tied votes give"
@@ -127,6 +127,10 @@ def main(args=None):
         "alpha": arguments.alpha,
     }
     options = {name: value for name, value in options.items() if value is not None}
+    if arguments.margin is None:
+        arguments.margin = 10
+    elif arguments.region != "box":
+        raise InputError(f"--margin needs --region box, got --region {arguments.region}.")
     return _fuse_dataset(arguments, options) if arguments.bids else _fuse_files(arguments, options)
 
 

@@ -317,6 +317,8 @@ def _check_values(config):
     for name, needed in (("CenterCrop", "size"), ("ROICrop", "size"), ("Resample", "hspace"), ("Resample", "wspace")):
         if name in transformation and needed not in _section(transformation, name):
             yield f"transformation.{name}", f"needs {needed!r}."
+    for name in ("CenterCrop", "ROICrop"):
+        yield from _check_depth(_section(config, "default_model"), _section(transformation, name).get("size"), name)
     for name, value in transformation.items():
         if value is None:
             yield f"transformation.{name}", "must be a JSON object, got null. Write {} or remove it."
@@ -331,4 +333,18 @@ def _check_values(config):
         yield (
             "transformation.SampleRater.weights",
             f"must be {len(nested[0])} numbers, one per rater, got {len(weights)}.",
+        )
+
+
+def _check_depth(model, size, crop):
+    """Find a 2D network that halves its input to nothing."""
+    depth = model.get("depth")
+    if not isinstance(depth, int) or not isinstance(size, list) or not all(isinstance(side, int) for side in size):
+        return
+    smallest = min(size[:2], default=1)
+    if depth >= 1 and model.get("is_2d", True) and smallest < 2**depth:
+        yield (
+            "default_model.depth",
+            f"{depth} halves the {smallest} pixels of transformation.{crop}.size to nothing. Use at most "
+            f"{max(1, smallest.bit_length() - 1)}, or a larger crop.",
         )

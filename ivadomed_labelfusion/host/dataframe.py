@@ -79,7 +79,11 @@ class RaterBidsDataframe(BidsDataframe):
         return {filename for channels in acquisitions.values() for filename in channels.values()}
 
     def get_subjects_with_derivatives(self):
-        """Return the image files that have masks (their own, or of another channel), and those masks."""
+        """Return the image files that have masks (their own, or of another channel), and those masks.
+
+        Raises:
+            InputError: If there are none.
+        """
         if self.nested is None:
             return super().get_subjects_with_derivatives()
         images, labels = self.get_subject_fnames(), self.get_deriv_fnames()
@@ -93,7 +97,20 @@ class RaterBidsDataframe(BidsDataframe):
                 kept.extend(names)
             else:
                 logger.warning(f"Missing derivatives for {image}. Skipping file.")
+        if not kept:
+            raise InputError(self._no_label_message(images))
         return has_labels, kept
+
+    def _no_label_message(self, images):
+        """Return what labels there are instead, for a ``target_suffix`` that none of them has."""
+        stems = [stem(image) for image in images]
+        labels = {stem(path) for folder in self.paths_data for path in Path(folder, "derivatives").rglob("sub-*.nii*")}
+        rests = {label.removeprefix(name) for label in labels for name in stems if label.startswith(name)}
+        shown = ", ".join(sorted(rests)[:8]) + (" and more" if len(rests) > 8 else "")
+        return (
+            f"no image has a label that ends with target_suffix ({', '.join(self.nested[0])}). Labels of these images "
+            f"end with: {shown or 'there are none'}. Check target_suffix, contrast_params and path_data."
+        )
 
     @staticmethod
     def _belongs(label, image_stem, suffixes):

@@ -87,6 +87,13 @@ PATCHES = (
         "unknown keys and contradictions pass silently",
         wraps=True,
     ),
+    Patch(
+        "loader.utils",
+        "get_subdatasets_subject_files_list",
+        run.get_subdatasets_subject_files_list,
+        "a split file of other images ends in a traceback",
+        wraps=True,
+    ),
     Patch("loader.loader", "load_dataset", run.load_dataset, "passes on what to do with the raters", wraps=True),
     Patch("loader.loader", "BidsDataset", datasets.RaterBidsDataset, "raters are mixed across classes"),
     Patch("loader.loader", "Bids3DDataset", datasets.RaterBids3DDataset, "raters are mixed across classes"),

@@ -49,7 +49,7 @@ def run_main(original):
             if message is None:
                 raise
         except KeyboardInterrupt:
-            print("Interrupted. Add --resume-training to go on from the last checkpoint.", file=sys.stderr)
+            print("\nInterrupted. Add --resume-training to go on from the last checkpoint.", file=sys.stderr)
             return 130
         except (RuntimeError, KeyError, ValueError) as error:
             message = _known_message(error)
@@ -141,6 +141,23 @@ def check_multiple_raters(original):
     def wrapped(is_train, loader_params):
         if not is_nested(loader_params["target_suffix"]):
             original(is_train, loader_params)
+
+    return wrapped
+
+
+def get_subdatasets_subject_files_list(original):
+    """Wrap ``ivadomed.loader.utils.get_subdatasets_subject_files_list``: a split file must fit the dataset."""
+
+    def wrapped(split_params, df, *args, **kwargs):
+        lists = original(split_params, df, *args, **kwargs)
+        known = set(df["filename"])
+        absent = sorted({name for names in lists for name in names} - known)
+        if absent:
+            raise InputError(
+                "split_dataset.fname_split names images that are not among those with labels and the contrasts of "
+                f"contrast_params: {', '.join(absent[:3])}{' and more' if len(absent) > 3 else ''}. Make it anew."
+            )
+        return lists
 
     return wrapped
 

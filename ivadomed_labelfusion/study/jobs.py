@@ -1,16 +1,15 @@
-"""One job of the study: train, test or evaluate one model. The workflow calls ``python -m
-ivadomed_labelfusion.study.jobs``.
+"""One job of the study: train, test or evaluate one model.
 
-What is done is kept beside the model (``train.done.json``, ``test.done.json``), not in Snakemake's outputs, which
-Snakemake
-removes when it was killed: a job that finds its work done returns at once, and a half-trained model goes on from its
-checkpoint.
+The workflow calls ``python -m ivadomed_labelfusion.study.jobs``. What is done is kept beside the model
+(``train.done.json``, ``test.done.json``), not in Snakemake's outputs, which Snakemake removes when it was killed: a job
+that finds its work done returns at once, and a half-trained model goes on from its checkpoint.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -86,8 +85,7 @@ def file_lock(path):
     """Hold an exclusive lock on a file, waiting for it; yields the open file.
 
     The lock is inherited by child processes that get the file passed, so it lasts as long as any of them: a training
-        that
-    outlives its killed parent is never joined by a second one.
+    that outlives its killed parent is never joined by a second one.
     """
     import fcntl
 
@@ -212,8 +210,6 @@ def read_threshold(folder):
 
 def read_losses(path):
     """Return ``{epoch: validation loss}`` from ivadomed's log; of an epoch done twice the later value counts."""
-    import re
-
     if not path.exists():
         return {}
     found = re.findall(r"Epoch (\d+) validation loss: (-?[\d.]+)\.", path.read_text(encoding="utf-8", errors="replace"))

@@ -4,6 +4,7 @@ import importlib
 import sys
 
 import pytest
+from loguru import logger
 
 import ivadomed_labelfusion
 
@@ -28,7 +29,7 @@ def stock():
 
 @pytest.fixture
 def ivadomed(monkeypatch, plugin):
-    """Return a function that runs ``ivadomed`` with arguments in this process, through its own entry point."""
+    """A function that runs ``ivadomed`` with arguments in this process, through its own entry point."""
 
     def run(*arguments):
         import ivadomed.main
@@ -36,4 +37,6 @@ def ivadomed(monkeypatch, plugin):
         monkeypatch.setattr(sys, "argv", ["ivadomed", *map(str, arguments)])
         return ivadomed.main.run_main()
 
-    return run
+    yield run
+    # ivadomed logs to this test's standard output, which is closed for the next test
+    logger.remove()

@@ -2,6 +2,7 @@
 
 import json
 
+import joblib
 import nibabel
 import numpy as np
 import onnxruntime
@@ -228,6 +229,14 @@ def test_several_channels_with_one_rater(ivadomed, tmp_path):
     assert loading.load(out / "best_model.pt").encoder.down_path[0].conv1.in_channels == 5
 
 
+def other_split(folder, content):
+    """Take a split file of other images."""
+    names = {part: [f"sub-0{number}_FLAIR.nii.gz"] for number, part in enumerate(("train", "valid", "test"), start=1)}
+    names["test"].append("sub-99_FLAIR.nii.gz")
+    joblib.dump(names, folder / "split.joblib")
+    content["split_dataset"]["fname_split"] = str(folder / "split.joblib")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -237,8 +246,9 @@ def test_several_channels_with_one_rater(ivadomed, tmp_path):
         (lambda folder, content: content["split_dataset"].update(split_method="center"), "must be a column of partic"),
         (
             lambda folder, content: content["loader_parameters"].update(target_suffix=[["_x", "_y"]]),
-            "no image has a label that ends with target_suffix",
+            "Labels of these images end with: _desc-rater1_label-lesion_seg, _desc-rater2",
         ),
+        (other_split, "names images that are not among those with labels and the contrasts of contrast_params: sub-99"),
     ],
 )
 def test_bad_input_ends_in_one_message(ivadomed, tmp_path, capfd, spoil, message):
