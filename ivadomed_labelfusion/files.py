@@ -70,6 +70,28 @@ def read_json(path):
         ) from None
 
 
+def try_lock(stream):
+    """Take an exclusive lock on an open file; return whether nobody else holds it.
+
+    The lock lasts until the file is closed by every process that inherited it.
+
+    Raises:
+        InputError: If the file system has no locks.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise InputError(
+            f"The file system of {stream.name} must be able to lock files (flock): {error.strerror}. "
+            "Choose a folder on another one."
+        ) from None
+    return True
+
+
 def write_gzip(target, payload, *, overwrite=False):
     """Write ``payload`` (bytes) gzip-compressed without time stamp or name: equal content gives equal files."""
     with (

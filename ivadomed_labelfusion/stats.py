@@ -139,7 +139,7 @@ def holm_adjust(p_values):
     return adjusted
 
 
-def bootstrap_mean_interval(values, subjects, *, seed, confidence=0.95, n_resamples=2000):
+def bootstrap_mean_interval(values, subjects, *, models=None, seed, confidence=0.95, n_resamples=2000):
     """Percentile bootstrap interval of a mean that resamples subjects, not rows.
 
     All rows of a subject (every split in which it was tested) are drawn together, because they depend on each other.
@@ -147,34 +147,60 @@ def bootstrap_mean_interval(values, subjects, *, seed, confidence=0.95, n_resamp
     Args:
         values (array-like): ``(n,)`` values; NaN rows are left out.
         subjects (array-like): ``(n,)`` subject of each row.
+        models (array-like): ``(n,)`` model (split) of each row: the interval is that of `mean_over_models`. None takes
+            the mean over rows. A model without a row in a bootstrap sample is left out of that sample.
         seed (int): Seed of the generator; equal seeds and rows give equal intervals; the order of rows changes only
             rounding.
         confidence (float): In (0, 1).
         n_resamples (int): Number of bootstrap samples.
 
     Returns:
-        tuple of float: Lower and upper bound. Both NaN without values; both the mean with a single subject.
+        tuple of float: Lower and upper bound. Both NaN with fewer than two subjects, which say nothing about others.
 
     References:
         Efron, Tibshirani, An Introduction to the Bootstrap, 1993; resampling whole clusters: Davison, Hinkley 1997,
         3.8.
     """
     values, subjects = np.asarray(values, dtype=np.float64), np.asarray(subjects)
-    if values.shape != subjects.shape or values.ndim != 1:
-        raise InputError(f"values and subjects must be vectors of one length, got {values.shape} and {subjects.shape}.")
+    models = np.zeros(values.shape) if models is None else np.asarray(models)
+    if not values.shape == subjects.shape == models.shape or values.ndim != 1:
+        raise InputError(
+            "values, subjects and models must be vectors of one length, "
+            f"got {values.shape}, {subjects.shape} and {models.shape}."
+        )
     if not 0 < confidence < 1:
         raise InputError(f"confidence must lie between 0 and 1, got {confidence}.")
     keep = ~np.isnan(values)
-    if not keep.any():
+    names, subject = np.unique(subjects[keep], return_inverse=True)
+    if names.size < 2:
         return float("nan"), float("nan")
-    _, index = np.unique(subjects[keep], return_inverse=True)
-    counts = np.bincount(index).astype(np.float64)
-    sums = np.bincount(index, weights=values[keep])
-    draws = np.random.default_rng(seed).integers(counts.size, size=(n_resamples, counts.size))
-    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    n_models, model = np.unique(models[keep], return_inverse=True)
+    shape = (names.size, n_models.size)
+    counts, sums = np.zeros(shape), np.zeros(shape)
+    np.add.at(counts, (subject, model), 1)
+    np.add.at(sums, (subject, model), values[keep])
+    rng = np.random.default_rng(seed)
+    times_drawn = rng.multinomial(names.size, np.full(names.size, 1 / names.size), size=n_resamples)
+    drawn = times_drawn @ counts
+    model_means = np.divide(times_drawn @ sums, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
     tail = (1 - confidence) / 2
-    lower, upper = np.quantile(means, [tail, 1 - tail])
+    lower, upper = np.quantile(np.nanmean(model_means, axis=1), [tail, 1 - tail])
     return float(lower), float(upper)
+
+
+def mean_over_models(values, models):
+    """Return the mean over models of each model's mean, the paper's figure; NaN values are left out.
+
+    Args:
+        values (array-like): ``(n,)`` values.
+        models (array-like): ``(n,)`` model (split) of each.
+
+    Returns:
+        tuple of float: Mean, and sample standard deviation of the models' means (NaN for one model).
+    """
+    values, models = np.asarray(values, dtype=np.float64), np.asarray(models)
+    means = [mean_and_deviation(values[models == model])[0] for model in dict.fromkeys(models.tolist())]
+    return mean_and_deviation(means)[:2]
 
 
 def mean_and_deviation(values):
@@ -239,11 +265,11 @@ class CandidateSummary:
         mean (float): Mean over the models (splits) of each model's mean over its test subjects, the paper's figure.
         std_models (float): Sample deviation of the models' means, the paper's figure; NaN for one model.
         std_subjects (float): Sample deviation over all rows.
-        interval (tuple of float): 95 % bootstrap interval of the mean over rows, subjects resampled.
+        interval (tuple of float): 95 % bootstrap interval of ``mean``, subjects resampled.
         test (WilcoxonResult or None): Candidate against reference over rows paired by split and subject; None for the
             reference itself.
         n_unpaired (int): Rows without a partner or with a NaN on either side, of candidate and reference together.
-        difference (float): Mean paired difference candidate - reference; NaN for the reference.
+        difference (float): Mean over models of the mean paired difference candidate - reference; NaN for the reference.
         difference_interval (tuple of float): Its 95 % bootstrap interval, subjects resampled.
         p_holm (float): ``test.p_value`` adjusted over the candidates compared here; NaN for the reference.
     """
@@ -302,11 +328,10 @@ def compare_candidates(values, *, candidates, splits, subjects, clusters=None, r
 def _summarise(name, own, partner, values, clusters, reference, seed, n_resamples):
     positions = np.array(list(own.values()))
     mine = values[positions]
-    by_split = {}
-    for (split, _), position in own.items():
-        by_split.setdefault(split, []).append(values[position])
-    model_means = [mean_and_deviation(group)[0] for group in by_split.values()]
-    mean, std_models, _ = mean_and_deviation(model_means)
+    splits = np.array([split for split, _ in own])
+    mean, std_models = mean_over_models(mine, splits)
+    # where splits themselves are resampled, each has one value and counts as often as it is drawn
+    by_split = not np.array_equal(clusters[positions], splits)
     _, std_subjects, n = mean_and_deviation(mine)
     draft = {
         "candidate": name,
@@ -315,7 +340,9 @@ def _summarise(name, own, partner, values, clusters, reference, seed, n_resample
         "mean": mean,
         "std_models": std_models,
         "std_subjects": std_subjects,
-        "interval": bootstrap_mean_interval(mine, clusters[positions], seed=seed, n_resamples=n_resamples),
+        "interval": bootstrap_mean_interval(
+            mine, clusters[positions], models=splits if by_split else None, seed=seed, n_resamples=n_resamples
+        ),
         "test": None,
         "n_unpaired": 0,
         "difference": float("nan"),
@@ -328,11 +355,12 @@ def _summarise(name, own, partner, values, clusters, reference, seed, n_resample
     right = np.array([partner[key] for key in shared], dtype=np.int64)
     complete = ~np.isnan(values[left]) & ~np.isnan(values[right])
     left, right = left[complete], right[complete]
+    splits = np.array([split for split, _ in shared])[complete]
     difference = values[left] - values[right]
     draft["test"] = wilcoxon_signed_rank(values[left], values[right])
     draft["n_unpaired"] = len(own) + len(partner) - 2 * left.size
-    draft["difference"] = mean_and_deviation(difference)[0]
+    draft["difference"], _ = mean_over_models(difference, splits)
     draft["difference_interval"] = bootstrap_mean_interval(
-        difference, clusters[left], seed=seed, n_resamples=n_resamples
+        difference, clusters[left], models=splits if by_split else None, seed=seed, n_resamples=n_resamples
     )
     return draft

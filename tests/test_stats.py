@@ -15,6 +15,7 @@ from ivadomed_labelfusion.stats import (
     composite_score,
     holm_adjust,
     mean_and_deviation,
+    mean_over_models,
     wilcoxon_signed_rank,
     z_scores,
 )
@@ -165,9 +166,29 @@ def test_bootstrap_is_seeded_and_independent_of_row_order():
     assert first != bootstrap_mean_interval(values, subjects, seed=2)
 
 
+def test_bootstrap_of_models_is_about_the_mean_of_their_means():
+    # three models that tested 40, 4 and 4 people: their means count alike, the rows do not
+    rng = np.random.default_rng(6)
+    models = np.repeat(["a", "b", "c"], [40, 4, 4])
+    values = np.where(models == "a", 0.0, 1.0) + rng.normal(0, 0.01, 48)
+    mean, deviation = mean_over_models(values, models)
+    assert (mean, deviation) == pytest.approx((2 / 3, np.std([0, 1, 1], ddof=1)), abs=0.02)
+    lower, upper = bootstrap_mean_interval(values, np.arange(48), models=models, seed=0)
+    assert lower <= mean <= upper
+    of_rows = bootstrap_mean_interval(values, np.arange(48), seed=0)
+    assert of_rows[1] < mean
+    # equally many people in every model: both means are the same
+    subjects, models = np.tile(np.arange(12), 3), np.repeat([0, 1, 2], 12)
+    values = rng.normal(size=36)
+    assert bootstrap_mean_interval(values, subjects, models=models, seed=3) == pytest.approx(
+        bootstrap_mean_interval(values, subjects, seed=3)
+    )
+
+
 def test_bootstrap_corner_cases():
     assert np.isnan(bootstrap_mean_interval([np.nan], ["a"], seed=0)).all()
-    assert bootstrap_mean_interval([1, 3], ["a", "a"], seed=0) == (2, 2)
+    # one subject says nothing about others
+    assert np.isnan(bootstrap_mean_interval([1, 3], ["a", "a"], seed=0)).all()
     with pytest.raises(InputError, match="confidence"):
         bootstrap_mean_interval([1.0], ["a"], seed=0, confidence=95)
     with pytest.raises(InputError, match="one length"):

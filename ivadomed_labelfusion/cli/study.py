@@ -89,7 +89,7 @@ def get_parser():
         help="test on each centre in turn or at random (default: centre for scgm, random otherwise)",
     )
     run.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the splits (default: 0)")
-    run.add_argument("--cores", metavar="N", type=_positive, default=1, help="cores to use here (default: 1)")
+    run.add_argument("--cores", metavar="N", type=_positive, help="cores to use here (default: one per GPU, or 1)")
     run.add_argument(
         "--gpus",
         metavar="N",
@@ -201,7 +201,7 @@ def _study_from_arguments(parsed):
         template = str(Path(template).resolve())
     if not Path(parsed.bids).is_dir():
         raise InputError(f"--bids must be a BIDS dataset, {parsed.bids} is no folder.")
-    design = {"centre": "scgm", "random": "ms", None: "scgm" if template == "scgm" else "ms"}[parsed.design]
+    design = parsed.design or ("centre" if template == "scgm" else "random")
     if parsed.splits == "paper":
         if template not in DATASETS:
             raise InputError("--splits paper must go with --template scgm or ms; give a number of splits instead.")
@@ -211,6 +211,7 @@ def _study_from_arguments(parsed):
     else:
         raise InputError(f"--splits must be paper or a number of at least 1, got {parsed.splits}.")
     gpus = count_gpus() if parsed.gpus is None else parsed.gpus
+    cores = parsed.cores or max(1, gpus)
     return Study(
         folder=Path(parsed.output).resolve(),
         bids=str(Path(parsed.bids).resolve()),
@@ -220,9 +221,10 @@ def _study_from_arguments(parsed):
         n_splits=n_splits,
         study_seed=parsed.seed,
         overrides=_overrides(parsed),
-        cores=parsed.cores,
+        cores=cores,
         gpus=gpus,
-        threads=parsed.threads or (max(1, parsed.cores // gpus) if gpus else 1),
+        threads=parsed.threads or (max(1, cores // gpus) if gpus else 1),
+        scheduled=parsed.profile is not None,
     )
 
 
@@ -236,9 +238,9 @@ def _run(parsed):
         _print_plan(study)
         return 0
     run.require_snakemake()
-    with run.only_run(study.folder):
+    with run.only_run(study.folder) as lock:
         study = prepare_study(study)
-        status = run.run_workflow(study, profile=parsed.profile)
+        status = run.run_workflow(study, lock, profile=parsed.profile)
         _print_status(study, every_model=False)
         if has_finished_models(study):
             written = write_results(study)
@@ -276,7 +278,7 @@ def _print_status(study, *, every_model):
     from rich.console import Console
     from rich.table import Table
 
-    from ivadomed_labelfusion.study.status import STATES, model_statuses, seconds_left
+    from ivadomed_labelfusion.study.status import STATES, TO_GO, model_statuses, seconds_left
 
     statuses = model_statuses(study)
     console = Console()
@@ -292,11 +294,13 @@ def _print_status(study, *, every_model):
     table.add_row("all", *(str(every.count(state)) for state in STATES))
     console.print(table)
     for item in statuses:
-        if every_model or item.detail:
+        if every_model or (item.detail and item.state != TO_GO):
             print(f"{item.candidate}/{item.split}: {item.state}" + (f": {item.detail}" if item.detail else ""))
     left = seconds_left(study)
     if every.count("done") < len(every):
         workers = f"{study.gpus} GPUs" if study.gpus else f"{study.cores} cores"
+        if study.scheduled:
+            workers = "one node; divide by the number of jobs that your cluster runs at once"
         print(
             "Time left: not known before the first training has finished."
             if left is None

@@ -15,11 +15,12 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 import zipfile
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import read_json, write_json
+from ivadomed_labelfusion.files import read_json, try_lock, write_json
 from ivadomed_labelfusion.study.plan import load_study, uses_one_class
 
 KINDS = ("train", "test", "evaluate")
@@ -60,8 +61,9 @@ def run_job(study, kind, model, log):
     with file_lock(folder / f".{kind}.lock") as lock:
         if not done.exists():
             started = time.time()
-            running = {"kind": kind, "host": socket.gethostname(), "pid": os.getpid(), "started": started}
-            write_json(folder / "running.json", {**running, "log": str(log)}, overwrite=True)
+            log.touch()
+            host = socket.gethostname()
+            write_json(folder / "running.json", {"kind": kind, "host": host, "log": str(log)}, overwrite=True)
             try:
                 details = _WORK[kind](study, model, log, lock)
             except (subprocess.CalledProcessError, InputError) as error:
@@ -73,7 +75,7 @@ def run_job(study, kind, model, log):
             finally:
                 (folder / "running.json").unlink(missing_ok=True)
             seconds = time.time() - started
-            where = {"host": running["host"], "slurm_job": os.environ.get("SLURM_JOB_ID")}
+            where = {"host": host, "slurm_job": os.environ.get("SLURM_JOB_ID")}
             write_json(done, {"kind": kind, "seconds": round(seconds, 1), **where, **details})
             _forget_failure(folder, kind)
         shutil.copyfile(done, marker)
@@ -90,9 +92,7 @@ def file_lock(path):
     import fcntl
 
     with open(path, "a", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not try_lock(stream):
             print(f"{path.parent} is still being worked on by an earlier run: waiting for it.", flush=True)
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield stream
@@ -100,40 +100,34 @@ def file_lock(path):
 
 def is_locked(path):
     """Whether a process holds the lock of `file_lock` on a file."""
-    import fcntl
-
     if not path.exists():
         return False
     with open(path, "a", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+        return not try_lock(stream)
 
 
 @contextlib.contextmanager
 def gpu_slot(study):
     """Take a free GPU of this machine; yields ``(CUDA_VISIBLE_DEVICES or None, lock or None)``.
 
-    On a cluster the scheduler has chosen the GPU, and its choice is kept.
+    Without GPUs for the study, none is visible. A cluster's scheduler has chosen already, and its choice is kept.
     """
-    if "SLURM_JOB_ID" in os.environ or not study.gpus:
+    if study.scheduled:
         yield None, None
         return
-    import fcntl
-
+    if not study.gpus:
+        yield "", None
+        return
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     names = (visible or [str(index) for index in range(study.gpus)])[: study.gpus]
     while True:
         for name in names:
-            with open(study.folder / f".gpu-{name}.lock", "a", encoding="utf-8") as stream:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    continue
-                yield name, stream
-                return
+            # the folder may be shared with other machines, which have GPUs of the same names
+            path = study.folder / f".gpu-{socket.gethostname()}-{name}.lock"
+            with open(path, "a", encoding="utf-8") as stream:
+                if try_lock(stream):
+                    yield name, stream
+                    return
         time.sleep(1)
 
 
@@ -177,7 +171,7 @@ def train(study, model, log, lock):
     curve = read_losses(folder / "log")
     return {
         "resumed": resumed,
-        "threshold": read_threshold(folder),
+        "threshold": read_threshold(study, folder),
         "epochs": max(curve, default=0),
         "best_validation_loss": min(curve.values(), default=None),
     }
@@ -198,10 +192,11 @@ def has_whole_checkpoint(folder):
     return whole
 
 
-def read_threshold(folder):
+def read_threshold(study, folder):
     """Return the threshold that ivadomed's search on training and validation subjects found, None if it made none."""
     saved = folder / "config_file.json"
-    if not saved.exists():
+    # for several classes it makes none: a threshold in the file is then the user's own
+    if not saved.exists() or not uses_one_class(study):
         return None
     threshold = read_json(saved).get("postprocessing", {}).get("binarize_prediction", {}).get("thr")
     # ivadomed counts up in steps of 0.05 and ends at 0.9500000000000001
@@ -209,11 +204,16 @@ def read_threshold(folder):
 
 
 def read_losses(path):
-    """Return ``{epoch: validation loss}`` from ivadomed's log; of an epoch done twice the later value counts."""
+    """Return ``{epoch: validation loss}`` from ivadomed's log; what was redone after a resume replaces the first."""
     if not path.exists():
         return {}
     found = re.findall(r"Epoch (\d+) validation loss: (-?[\d.]+)\.", path.read_text(encoding="utf-8", errors="replace"))
-    return {int(epoch): float(loss) for epoch, loss in found}
+    losses = {}
+    for epoch, loss in found:
+        for redone in [known for known in losses if known >= int(epoch)]:
+            del losses[redone]
+        losses[int(epoch)] = float(loss)
+    return losses
 
 
 def test(study, model, log, lock):
@@ -310,6 +310,8 @@ def _record_failure(folder, kind, error, log):
         killed = f"ivadomed was killed by signal {-error.returncode} (9: often too little memory)"
         reason = killed if error.returncode < 0 else _last_words(log) or str(error)
     print(f"{kind} of {folder} failed: {reason}", file=sys.stderr, flush=True)
+    with open(log, "a", encoding="utf-8") as stream:
+        traceback.print_exception(error, file=stream)
     earlier = json.loads((folder / "failed.json").read_text()) if (folder / "failed.json").exists() else {}
     attempts = earlier.get("attempts", 0) + 1 if earlier.get("kind") == kind else 1
     content = {"kind": kind, "reason": reason, "attempts": attempts, "log": str(log), "time": time.time()}

@@ -45,14 +45,15 @@ class Study:
         folder (Path): Where it lives.
         bids (str): Absolute path of the BIDS dataset.
         template (str): ``scgm``, ``ms`` or the absolute path of a configuration.
-        design (str): ``scgm`` (each centre in turn) or ``ms`` (random 60/20/20).
+        design (str): ``centre`` (each centre in turn is the test set) or ``random`` (60/20/20).
         candidates (tuple of Candidate): What is compared.
         n_splits (int): Splits.
         study_seed (int): From which the splits' seeds derive.
         overrides (dict): Merge patch on every configuration.
         cores (int): Cores of this machine for the study.
-        gpus (int): GPUs of this machine for the study.
+        gpus (int): GPUs of this machine for the study; on a cluster, of each training.
         threads (int): Threads of a training.
+        scheduled (bool): Whether a cluster's scheduler places the jobs and chooses their GPUs.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class Study:
     cores: int = 1
     gpus: int = 0
     threads: int = 1
+    scheduled: bool = False
 
     @property
     def dataset(self):
@@ -102,7 +104,7 @@ class Study:
         return next(candidate for candidate in self.candidates if candidate.name == name)
 
     def models(self):
-        """Return ``{"<candidate>/<split>": [models to train]}``, split by split, so that early results compare all."""
+        """Return ``{"<candidate>/<split>": [models to train]}``, split by split."""
         return {
             f"{candidate.name}/{split}": self.members(candidate, split)
             for split in self.split_names
@@ -189,7 +191,7 @@ def plan_splits(study):
     loader = study.config(study.candidates[0])["loader_parameters"]
     contrasts = loader["contrast_params"]["training_validation"]
     files = find_subjects(study.bids, loader["target_suffix"], contrasts)
-    centre_of = read_centres(study.bids, files) if study.design == "scgm" else None
+    centre_of = read_centres(study.bids, files) if study.design == "centre" else None
     options = {"design": study.design, "n": study.n_splits, "study_seed": study.study_seed, "centre_of": centre_of}
     return make_splits(files, **options), files
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import try_lock, write_text
 
 SHIPPED_PROFILES = ("slurm",)
 
@@ -39,23 +40,19 @@ def count_gpus():
 
 @contextlib.contextmanager
 def only_run(folder):
-    """Make sure that no other ``study run`` works on the folder.
+    """Make sure that no other ``study run`` works on the folder; yields the lock, which Snakemake must inherit.
 
     Raises:
         InputError: If one does.
     """
-    import fcntl
-
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".run.lock", "a", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not try_lock(stream):
             raise InputError(
                 f"Another 'study run' works on {folder}. Wait for it, or see how far it is with "
                 f"'ivadomed_labelfusion study status {folder}'."
-            ) from None
-        yield
+            )
+        yield stream
 
 
 def profile_folder(study, profile):
@@ -65,16 +62,15 @@ def profile_folder(study, profile):
         InputError: If ``profile`` is neither shipped nor a folder with a ``config.yaml``.
     """
     if profile in SHIPPED_PROFILES:
-        target = study.folder / f"profile-{profile}"
-        if not (target / "config.yaml").exists():
-            target.mkdir(parents=True, exist_ok=True)
-            shipped = resources.files("ivadomed_labelfusion.study").joinpath(f"workflow/{profile}.yaml")
-            (target / "config.yaml").write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
         if profile == "slurm" and find_spec("snakemake_executor_plugin_slurm") is None:
             raise InputError(
                 "--profile slurm needs Snakemake's SLURM plugin. Install it with: "
                 "pip install snakemake-executor-plugin-slurm"
             )
+        target = study.folder / f"profile-{profile}"
+        if not (target / "config.yaml").exists():
+            shipped = resources.files("ivadomed_labelfusion.study").joinpath(f"workflow/{profile}.yaml")
+            write_text(target / "config.yaml", shipped.read_text(encoding="utf-8"))
         return target
     if (Path(profile) / "config.yaml").exists():
         return Path(profile).resolve()
@@ -105,11 +101,12 @@ def snakemake_command(study, *, profile=None):
     return command
 
 
-def run_workflow(study, *, profile=None):
+def run_workflow(study, lock, *, profile=None):
     """Run the workflow until nothing more can be done.
 
     Args:
         study (Study): Prepared on disk.
+        lock (file object): From `only_run`. Snakemake inherits it, so that a run whose parent was killed still counts.
         profile (str): ``slurm`` or a folder; None runs on this machine.
 
     Returns:
@@ -117,6 +114,7 @@ def run_workflow(study, *, profile=None):
     """
     folder = profile_folder(study, profile) if profile else None
     command = snakemake_command(study, profile=folder)
+    inherited = {"check": False, "pass_fds": [lock.fileno()]}
     # a run that was killed leaves Snakemake's own lock behind; `only_run` is the one that counts
-    subprocess.run([*command, "--unlock"], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return subprocess.run(command, check=False).returncode
+    subprocess.run([*command, "--unlock"], **inherited, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.run(command, **inherited).returncode

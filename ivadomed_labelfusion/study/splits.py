@@ -13,7 +13,7 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, read_json, write_json
 
 # Lemay et al. 2022, Section 2.3.1
-PAPER_SPLITS = {"scgm": 40, "ms": 20}
+PAPER_SPLITS = {"centre": 40, "random": 20}
 CENTRE_COLUMN = "institution_id"
 TRAIN_FRACTION = 0.6
 TEST_FRACTION = 0.2
@@ -190,16 +190,16 @@ def make_splits(subjects, *, design, n=None, study_seed=0, centre_of=None):
 
     Args:
         subjects (iterable of str): All subjects.
-        design (str): ``scgm`` (each centre in turn) or ``ms`` (random).
-        n (int): Number of splits; None takes the paper's, 40 for ``scgm`` and 20 for ``ms``.
+        design (str): ``centre`` (each centre in turn is the test set) or ``random``.
+        n (int): Number of splits; None takes the paper's, 40 for ``centre`` and 20 for ``random``.
         study_seed (int): Seed from which the splits' seeds derive.
-        centre_of (dict): Subject to centre, needed for ``scgm``.
+        centre_of (dict): Subject to centre, needed for ``centre``.
 
     Returns:
         list of Split
     """
     seeds = make_seeds(PAPER_SPLITS[design] if n is None else n, study_seed=study_seed)
-    return centre_splits(centre_of, seeds) if design == "scgm" else random_splits(subjects, seeds)
+    return centre_splits(centre_of, seeds) if design == "centre" else random_splits(subjects, seeds)
 
 
 def write_splits(splits, files_of, folder):

@@ -1,5 +1,6 @@
 """Where a study stands: which models are done, running, failed (and why), to go, and how long it will take."""
 
+import json
 import os
 import socket
 import time
@@ -22,17 +23,13 @@ class ModelStatus:
         candidate (str): Name.
         split (str): Name.
         state (str): One of `STATES`.
-        detail (str): What runs, or why it failed.
-        jobs (int): Jobs of this model (an ensemble has two per member).
-        jobs_done (int): Of these, finished ones.
+        detail (str): What runs, why it failed, or how many jobs are done.
     """
 
     candidate: str
     split: str
     state: str
     detail: str
-    jobs: int
-    jobs_done: int
 
 
 def model_statuses(study):
@@ -46,29 +43,39 @@ def _status(study, model, members):
     jobs.append((study.model_folder(model), "evaluate"))
     done = sum((folder / f"{kind}.done.json").exists() for folder, kind in jobs)
     folders = list(dict.fromkeys(folder for folder, _ in jobs))
-    state, detail = TO_GO, ""
     if done == len(jobs):
-        state = DONE
-    else:
-        started = [folder for folder in folders if (folder / "running.json").exists()]
-        active = [read_json(folder / "running.json") for folder in started if is_alive(folder)]
-        failures = [read_json(folder / "failed.json") for folder in folders if (folder / "failed.json").exists()]
-        if active:
-            state, detail = RUNNING, f"{active[0]['kind']} on {active[0]['host']}"
-        elif failures:
-            worst = failures[0]
-            state, detail = FAILED, f"{worst['kind']}, {worst['attempts']} times: {worst['reason']} ({worst['log']})"
-        elif started or done:
-            state, detail = HALF, "goes on with the next 'study run'"
-    return ModelStatus(candidate, split, state, detail, len(jobs), done)
+        return ModelStatus(candidate, split, DONE, "")
+    started = {folder: entry for folder in folders if (entry := _read(folder / "running.json"))}
+    active = [entry for folder, entry in started.items() if is_alive(folder, entry)]
+    failures = [entry for folder in folders if (entry := _read(folder / "failed.json"))]
+    state, detail = TO_GO, f"{done} of {len(jobs)} jobs done" if done else ""
+    if active:
+        state, detail = RUNNING, f"{active[0]['kind']} on {active[0]['host']}"
+    elif failures:
+        worst = failures[0]
+        state, detail = FAILED, f"{worst['kind']}, {worst['attempts']} times: {worst['reason']} ({worst['log']})"
+    elif started:
+        state, detail = HALF, "goes on with the next 'study run'"
+    return ModelStatus(candidate, split, state, detail)
 
 
-def is_alive(folder):
+def _read(path):
+    """Return the content of a file that a job may remove at any moment, None if it is not there."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def is_alive(folder, running):
     """Whether the job that ``running.json`` in ``folder`` speaks of still runs.
 
     On this machine its lock tells, which lasts as long as any process of it; elsewhere its log's last sign of life.
+
+    Args:
+        folder (Path): Of the model.
+        running (dict): Content of ``running.json``.
     """
-    running = read_json(folder / "running.json")
     if running["host"] == socket.gethostname():
         return is_locked(folder / f".{running['kind']}.lock")
     try:
@@ -80,7 +87,8 @@ def is_alive(folder):
 def seconds_left(study):
     """Estimate the time that is left in seconds; None before the first training has finished.
 
-    Each kind of job is taken to last as long as it did on average, on as many workers as the study may use.
+    Each kind of job is taken to last as long as it did on average, on as many workers as the study may use; on one in a
+    cluster, where their number is not known.
     """
     total, jobs = 0.0, {kind: [0, 0, 0.0] for kind in KINDS}
     for model, members in study.models().items():
@@ -98,5 +106,5 @@ def seconds_left(study):
     for count, finished, seconds in jobs.values():
         if finished:
             total += (count - finished) * seconds / finished
-    workers = study.gpus or max(1, study.cores // study.threads)
+    workers = 1 if study.scheduled else study.gpus or max(1, study.cores // study.threads)
     return total / workers

@@ -36,7 +36,7 @@ TABLES = {
     ),
     "table4": TableSpec(
         "Table 4: comparison with ensembles of one model per rater",
-        ("brier_score", "entropy_mae", "ece_exact_image", "ece_exact_roi"),
+        ("brier_score", "entropy_mae", "ece_paper_image", "ece_exact_image", "ece_exact_roi"),
         "4",
         against_ensembles=True,
     ),

@@ -27,7 +27,7 @@ def make_study(dataset, tmp_path, **options):
         "folder": tmp_path / "study",
         "bids": str(dataset),
         "template": "scgm",
-        "design": "scgm",
+        "design": "centre",
         "candidates": tuple(resolve_candidates("all,conv_ensemble")),
         "n_splits": 3,
         "overrides": {"training_parameters": {"training_time": {"num_epochs": 2}}, "default_model": {"n_filters": 4}},

@@ -8,6 +8,7 @@ from ivadomed_labelfusion.study.claims import (
     FAILS,
     HOLDS,
     OVERCONFIDENCE,
+    OVERCONFIDENCE_EXACT,
     UNDECIDED,
     check_claims,
     claims_to_markdown,
@@ -23,7 +24,7 @@ def verdicts(candidates, **options):
 
 
 def test_built_in_findings_hold():
-    found = verdicts(CANDIDATES)
+    found = verdicts({**CANDIDATES, "conv_ensemble": (0.84, 2.8e-4, 0.8, 0.06)})
     for name in (
         "calibration_paper",
         "calibration_exact",
@@ -33,8 +34,18 @@ def test_built_in_findings_hold():
         "softseg_lower_brier",
         "random_lowest_brier",
         "staple_best_fusion_for_segmentation",
+        "staple_lowest_entropy_mae",
+        "staple_and_random_best_calibrated",
+        "softseg_better_composite",
+        "softseg_staple_best_segmentation",
+        "softseg_staple_beats_ensemble",
     ):
-        assert found[name].verdict == HOLDS, found[name]
+        assert found[name].verdict == HOLDS, (name, found.get(name))
+
+
+def test_the_best_composite_holds_for_the_candidate_that_has_it():
+    exchanged = {"softseg_average": CANDIDATES["softseg_staple"], "softseg_staple": CANDIDATES["softseg_average"]}
+    assert verdicts({**CANDIDATES, **exchanged})["softseg_average_best_composite"].verdict == HOLDS
 
 
 def test_opposite_findings_do_not_hold():
@@ -81,9 +92,12 @@ def test_evidence_gives_the_numbers():
 def test_overconfidence_is_compared_with_zero():
     results, models = simulate(CANDIDATES)
     models[OVERCONFIDENCE] = [0.1 if name.startswith("conv") else -0.02 for name in models["candidate"]]
+    # over every voxel, missed lesions at confidence 1.0 can turn underconfidence into its opposite
+    models[OVERCONFIDENCE_EXACT] = 0.01
     found = {item.claim.name: item.verdict for item in check_claims(results, models, CLASSES)}
-    assert found["conventional_overconfident"] == HOLDS
+    assert found["conventional_overconfident"] == found["conventional_overconfident_exact"] == HOLDS
     assert found["softseg_average_underconfident"] == HOLDS
+    assert found["softseg_average_underconfident_exact"] == FAILS
 
 
 @pytest.mark.parametrize(("dataset", "present"), [("scgm", False), ("ms", True), (None, True)])

@@ -21,11 +21,11 @@ def parse(dataset, tmp_path, *options):
 
 def test_paper_splits_follow_the_template(dataset, tmp_path):
     scgm = _study_from_arguments(parse(dataset, tmp_path, "--template", "scgm"))
-    assert (scgm.design, scgm.n_splits, len(scgm.candidates)) == ("scgm", PAPER_SPLITS["scgm"], 6)
+    assert (scgm.design, scgm.n_splits, len(scgm.candidates)) == ("centre", PAPER_SPLITS["centre"], 6)
     ms = _study_from_arguments(parse(dataset, tmp_path, "--template", "ms", "--splits", "5"))
-    assert (ms.design, ms.n_splits, ms.threads) == ("ms", 5, 1)
+    assert (ms.design, ms.n_splits, ms.threads) == ("random", 5, 1)
     other = _study_from_arguments(parse(dataset, tmp_path, "--template", "ms", "--design", "centre", "--splits", "2"))
-    assert other.design == "scgm"
+    assert other.design == "centre"
 
 
 def test_overrides_come_from_the_options(dataset, tmp_path):

@@ -1,5 +1,6 @@
 """Jobs: checkpoints, logs, ensembles, failures and locks, with real files and processes."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ from ivadomed_labelfusion.study.jobs import (
     read_losses,
     read_threshold,
 )
-from ivadomed_labelfusion.study.plan import Study, prepare_study
+from ivadomed_labelfusion.study.plan import prepare_study
 
 
 def test_a_cut_off_checkpoint_is_removed(tmp_path):
@@ -46,17 +47,21 @@ def test_losses_are_read_from_ivadomeds_log(tmp_path):
         "2026-01-01 | INFO | ivadomed.training:train:305 - Epoch 1 validation loss: -0.0711.\n"
         "2026-01-01 | INFO | Epoch 2 training loss: 5.0000.\n"
         "2026-01-01 | INFO | Epoch 2 validation loss: 3.5000.\tDice validation loss: -0.2000.\n"
+        "2026-01-01 | INFO | Epoch 3 validation loss: 3.4000.\tDice validation loss: -0.2000.\n"
         "resumed\n2026-01-01 | INFO | Epoch 2 validation loss: 3.2500.\tDice validation loss: -0.2000.\n"
     )
     assert read_losses(log) == {1: -0.0711, 2: 3.25}
 
 
-def test_threshold_is_read_from_the_saved_configuration(tmp_path):
-    assert read_threshold(tmp_path) is None
+def test_threshold_is_read_from_the_saved_configuration(study, tmp_path):
+    one_class = dataclasses.replace(study, template="ms", overrides={})
+    assert read_threshold(one_class, tmp_path) is None
     (tmp_path / "config_file.json").write_text(json.dumps({"postprocessing": {}}))
-    assert read_threshold(tmp_path) is None
+    assert read_threshold(one_class, tmp_path) is None
     (tmp_path / "config_file.json").write_text(json.dumps({"postprocessing": {"binarize_prediction": {"thr": 0.35}}}))
-    assert read_threshold(tmp_path) == 0.35
+    assert read_threshold(one_class, tmp_path) == 0.35
+    # two classes: none was searched, this one is the user's own, and the most probable class is taken
+    assert read_threshold(study, tmp_path) is None
 
 
 def save(path, data):
@@ -156,13 +161,13 @@ def test_a_second_process_waits_for_the_first(study):
 
 
 def test_each_gpu_serves_one_training_at_a_time(study, monkeypatch):
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    # a plain run inside an allocation shares out the allocation's GPUs
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    two = Study(**{**{name: getattr(study, name) for name in Study.__dataclass_fields__}, "gpus": 2})
+    two = dataclasses.replace(study, gpus=2)
     with gpu_slot(two) as (first, _), gpu_slot(two) as (second, _):
         assert {first, second} == {"4", "7"}
-    with gpu_slot(study) as (none, _):
-        assert none is None
-    monkeypatch.setenv("SLURM_JOB_ID", "1")
-    with gpu_slot(two) as (chosen_by_slurm, _):
-        assert chosen_by_slurm is None
+    with gpu_slot(study) as (hidden, _):
+        assert hidden == ""
+    with gpu_slot(dataclasses.replace(two, scheduled=True)) as (chosen_by_the_scheduler, _):
+        assert chosen_by_the_scheduler is None

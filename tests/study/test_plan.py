@@ -122,7 +122,6 @@ def write(path, content):
 
 
 def test_status_follows_the_files_of_the_jobs(dataset, tmp_path):
-    import os
     import socket
 
     candidates = tuple(resolve_candidates("conv_staple,conv_average,conv_random,softseg_staple,softseg_average"))
@@ -130,7 +129,7 @@ def test_status_follows_the_files_of_the_jobs(dataset, tmp_path):
     folders = {name: study.model_folder(f"{name}/split-01") for name in (c.name for c in candidates)}
     for kind, seconds in (("train", 100), ("test", 10), ("evaluate", 10)):
         write(folders["conv_staple"] / f"{kind}.done.json", {"seconds": seconds})
-    running = {"kind": "train", "host": socket.gethostname(), "pid": os.getpid(), "started": 0, "log": "x"}
+    running = {"kind": "train", "host": socket.gethostname(), "log": "x"}
     write(folders["conv_average"] / "running.json", running)
     failure = {"kind": "train", "reason": "no memory", "attempts": 2, "log": "logs/x", "time": 0}
     write(folders["conv_random"] / "failed.json", failure)
@@ -140,7 +139,11 @@ def test_status_follows_the_files_of_the_jobs(dataset, tmp_path):
         statuses = {item.candidate: item for item in model_statuses(study)}
     assert [statuses[name].state for name in folders] == [DONE, RUNNING, FAILED, HALF, TO_GO]
     assert statuses["conv_random"].detail == "train, 2 times: no memory (logs/x)"
-    assert statuses["conv_staple"].jobs_done == statuses["conv_staple"].jobs == 3
+    # a trained model that waits for its test was not interrupted
+    write(folders["softseg_average"] / "train.done.json", {"seconds": 100})
+    waiting = next(item for item in model_statuses(study) if item.candidate == "softseg_average")
+    assert (waiting.state, waiting.detail) == (TO_GO, "1 of 3 jobs done")
+    (folders["softseg_average"] / "train.done.json").unlink()
     # four models of 120 s on two cores
     assert seconds_left(study) == pytest.approx(240)
     (folders["conv_staple"] / "train.done.json").unlink()

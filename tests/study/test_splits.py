@@ -34,7 +34,7 @@ def assert_nothing_leaks(split, subjects):
 
 
 def test_paper_splits_of_scgm():
-    splits = make_splits(SCGM, design="scgm", centre_of=SCGM)
+    splits = make_splits(SCGM, design="centre", centre_of=SCGM)
     assert len(splits) == 40
     for centre in set(SCGM.values()):
         assert sum(split.test_centre == centre for split in splits) == 10
@@ -47,7 +47,7 @@ def test_paper_splits_of_scgm():
 
 
 def test_paper_splits_of_ms():
-    splits = make_splits(MS, design="ms")
+    splits = make_splits(MS, design="random")
     assert len(splits) == 20
     assert len({(split.test, split.valid) for split in splits}) == 20
     for split in splits:
@@ -78,8 +78,11 @@ def test_seeds_are_distinct_and_a_longer_study_keeps_the_first_splits():
     assert len(set(seeds)) == 500
     assert make_seeds(500) == seeds
     assert make_seeds(500, study_seed=1)[0] != seeds[0]
-    assert make_splits(MS, design="ms", n=5) == make_splits(MS, design="ms")[:5]
-    assert make_splits(SCGM, design="scgm", n=6, centre_of=SCGM) == make_splits(SCGM, design="scgm", centre_of=SCGM)[:6]
+    assert make_splits(MS, design="random", n=5) == make_splits(MS, design="random")[:5]
+    assert (
+        make_splits(SCGM, design="centre", n=6, centre_of=SCGM)
+        == make_splits(SCGM, design="centre", centre_of=SCGM)[:6]
+    )
 
 
 def test_order_of_subjects_does_not_matter():
@@ -129,7 +132,7 @@ def test_find_subjects_lists_the_images_of_the_contrasts(two_contrasts):
 
 def test_saved_splits_are_the_same_for_people_and_for_ivadomed(two_contrasts, tmp_path):
     files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR", "T1w"])
-    splits = make_splits(files, design="ms", n=3)
+    splits = make_splits(files, design="random", n=3)
     folder = tmp_path / "splits"
     write_splits(splits, files, folder)
     assert json.loads((folder / "seeds.json").read_text())["seeds"] == {split.name: split.seed for split in splits}
@@ -146,14 +149,14 @@ def test_saved_splits_are_the_same_for_people_and_for_ivadomed(two_contrasts, tm
 def test_writing_again_keeps_the_files_and_refuses_other_subjects(two_contrasts, tmp_path):
     files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR"])
     folder = tmp_path / "splits"
-    write_splits(make_splits(files, design="ms", n=2), files, folder)
+    write_splits(make_splits(files, design="random", n=2), files, folder)
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("split-*")}
-    write_splits(make_splits(files, design="ms", n=3), files, folder)
+    write_splits(make_splits(files, design="random", n=3), files, folder)
     assert {path.name: path.stat().st_mtime_ns for path in folder.glob("split-0[12]*")} == before
     assert (folder / "split-03.json").exists()
     files.pop("sub-01")
     with pytest.raises(InputError, match="Choose another --output"):
-        write_splits(make_splits(files, design="ms", n=2), files, folder)
+        write_splits(make_splits(files, design="random", n=2), files, folder)
 
 
 def test_read_centres(tmp_path):
@@ -175,7 +178,7 @@ def test_ivadomed_reads_the_split_file(two_contrasts, tmp_path):
 
     loader_utils = pytest.importorskip("ivadomed.loader.utils")
     files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR"])
-    splits = make_splits(files, design="ms", n=1)
+    splits = make_splits(files, design="random", n=1)
     write_splits(splits, files, tmp_path / "splits")
     names = [name for subject in files for name in files[subject]]
     frame = pd.DataFrame({"filename": names, "participant_id": [name.split("_")[0] for name in names]})
