@@ -253,10 +253,9 @@ def _print_plan(study):
     from rich.console import Console
     from rich.table import Table
 
-    from ivadomed_labelfusion.study.plan import plan_splits
-    from ivadomed_labelfusion.study.status import model_statuses
+    from ivadomed_labelfusion.study.plan import check_study
 
-    splits, files = plan_splits(study)
+    study, splits, files = check_study(study)
     console = Console()
     table = Table(title=f"{len(files)} subjects, {len(splits)} splits")
     for heading in ("split", "seed", "test centre", "train", "valid", "test"):
@@ -265,11 +264,11 @@ def _print_plan(study):
         counts = [str(len(part)) for part in (split.train, split.valid, split.test)]
         table.add_row(split.name, str(split.seed), split.test_centre or "", *counts)
     console.print(table)
-    trainings = sum(len(members) for members in study.models().values())
-    done = sum(item.state == "done" for item in model_statuses(study))
+    trainings = [study.model_folder(member) for members in study.models().values() for member in members]
+    done = sum((folder / "train.done.json").exists() for folder in trainings)
     names = ", ".join(candidate.name for candidate in study.candidates)
     print(f"Candidates: {names}")
-    print(f"{trainings} trainings, each followed by a test and an evaluation; {done} models are done already.")
+    print(f"{len(trainings)} trainings, each followed by a test and an evaluation; {done} of them are done already.")
     for note in study.changed_settings():
         print(note)
 

@@ -33,6 +33,10 @@ class Metric:
     scale: float | None
     per_model: bool = False
 
+    def rank(self, mean):
+        """Return a number that is lowest for the best mean."""
+        return {"high": -mean, "low": mean, "zero": abs(mean)}[self.best]
+
 
 _ALL = (
     Metric("brier_score", "ir_brier", "Brier score", True, "low", None),

@@ -14,6 +14,7 @@ from ivadomed_labelfusion.stats import wilcoxon_signed_rank
 from ivadomed_labelfusion.study.columns import (
     ENTROPY_PREDICTION,
     ENTROPY_RATERS,
+    FRAMEWORKS,
     METRICS,
     REFERENCE,
     column,
@@ -23,6 +24,12 @@ from ivadomed_labelfusion.study.summary import SIGNIFICANCE, summarise
 
 _FUSION_COLORS = {"staple": "blue", "average": "orange", "random": "bluish green", "ensemble": "reddish purple"}
 _OTHER_COLORS = ("vermillion", "sky blue", "black")
+_OTHER_LINES = (":", "-.", "--")
+_FORMS = {
+    "exact": "Every voxel against STAPLE",
+    "paper": "Voxels of confidence below 1 against STAPLE",
+    "raters": "Every voxel against the raters' share",
+}
 RADAR_METRICS = ("dice", "precision", "recall", "absolute_volume_difference", "brier_score", "entropy_mae")
 RADAR_MODEL_METRICS = ("ece_exact_roi",)
 
@@ -32,17 +39,13 @@ def candidate_styles(candidates):
     styles, others = {}, 0
     for name in candidates:
         framework, _, fusion = name.partition("_")
-        if fusion in _FUSION_COLORS:
-            color = _FUSION_COLORS[fusion]
+        if framework in FRAMEWORKS and fusion in _FUSION_COLORS:
+            color, line = _FUSION_COLORS[fusion], "--" if framework == "conv" else "-"
         else:
             color = _OTHER_COLORS[others % len(_OTHER_COLORS)]
+            line = _OTHER_LINES[others // len(_OTHER_COLORS) % len(_OTHER_LINES)]
             others += 1
-        conventional = framework == "conv"
-        styles[name] = {
-            "color": figures.OKABE_ITO[color],
-            "linestyle": "--" if conventional else "-",
-            "filled": not conventional,
-        }
+        styles[name] = {"color": figures.OKABE_ITO[color], "linestyle": line, "filled": framework != "conv"}
     return styles
 
 
@@ -90,16 +93,21 @@ def entropy_figure(results):
     return figure
 
 
-def reliability_figure(curves):
+def reliability_figure(curves, ece, *, form, region):
     """Draw a reliability diagram per candidate (the paper's Figure 4).
 
     Args:
         curves (dict): Candidate to ReliabilityCurve, pooled over all its models.
+        ece (dict): Candidate to the ECE printed above its diagram: the mean over its models, as in the tables. That of
+            the pooled curve is never larger, because the errors of different models cancel.
+        form (str): ``exact``, ``paper`` or ``raters``.
+        region (str): ``image`` or ``roi``.
     """
     figure, panels = _grid(len(curves), height_each=2.0)
     with figures.style():
         for index, (axes, (name, curve)) in enumerate(zip(panels, curves.items(), strict=True)):
-            draw_reliability(axes, curve, title=display_name(name))
+            draw_reliability(axes, curve)
+            axes.set_title(f"{display_name(name)}\nECE: {100 * ece[name]:.1f} %")
             last = index >= len(curves) - 2
             axes.set(xlabel="Confidence" if last else "", ylabel="", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
             axes.title.set_fontsize(7)
@@ -114,6 +122,8 @@ def reliability_figure(curves):
         if handles:
             figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
         figure.supylabel("Accuracy", fontsize=8)
+        where = {"image": "whole image", "roi": "union of raters and prediction"}[region]
+        figure.suptitle(f"{_FORMS[form]}, {where}", fontsize=7)
     return figure
 
 

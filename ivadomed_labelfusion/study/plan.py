@@ -10,6 +10,7 @@
       results/                       results.csv, models.csv, tables, figures, claims
 """
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -112,14 +113,21 @@ class Study:
         }
 
     def changed_settings(self):
-        """Return what differs from the template, one text per setting, for the notes under every result."""
+        """Return what differs from the template, for all candidates and for the user's own, as notes under results."""
         template = base_config(self.template, self.candidates[0].base)
         lines = [
             f"{'.'.join(path)} = {value} (template: {_look_up(template, path)})"
             for path, value in _leaves(self.overrides)
             if _look_up(template, path) != value
         ]
-        return ["Settings that differ from the template: " + "; ".join(lines) + "."] if lines else []
+        notes = ["Settings that differ from the template: " + "; ".join(lines) + "."] if lines else []
+        for candidate in self.candidates:
+            own = [f"base {candidate.base}"]
+            own += [f"overrides {json.dumps(candidate.overrides)}"] if candidate.overrides else []
+            own += [f"trained on raters {', '.join(map(str, candidate.raters))}"] if candidate.raters else []
+            if len(own) > 1:
+                notes.append(f"Candidate {candidate.name}: {'; '.join(own)}.")
+        return notes
 
 
 def _leaves(patch, prefix=()):
@@ -153,16 +161,17 @@ def load_study(folder):
     return Study(**{**known, "folder": folder, "candidates": candidates})
 
 
-def prepare_study(study):
-    """Check a study, and write its settings, splits and configurations; what is there already must agree.
+def check_study(study):
+    """Check a study against its dataset and against what its folder holds already; write nothing.
 
     A study may grow: candidates and splits can be added to a folder whose other settings are the same.
 
     Args:
-        study (Study): The study to prepare.
+        study (Study): The study asked for.
 
     Returns:
-        Study: The same, with the candidates and splits that the folder has besides.
+        tuple: ``(Study with the candidates and splits that the folder has besides, list of Split, files of each
+        subject)``.
 
     Raises:
         InputError: If the folder holds a study with other settings, the dataset lacks what the template needs, or a
@@ -175,6 +184,16 @@ def prepare_study(study):
         raise_on_errors(study.config(candidate), source=f"candidate {candidate.name}")
         if candidate.raters:
             training_config(study.config(candidate), raters=candidate.raters)
+    return study, splits, files
+
+
+def prepare_study(study):
+    """Check a study (`check_study`), and write its settings, splits and configurations; return the grown study.
+
+    Raises:
+        InputError: As `check_study`, or if a saved split or configuration differs.
+    """
+    study, splits, files = check_study(study)
     write_splits(splits, files, study.folder / "splits")
     for split in study.split_names:
         content = read_split(study.folder / "splits", split)

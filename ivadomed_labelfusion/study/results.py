@@ -25,7 +25,6 @@ from ivadomed_labelfusion.study.collect import (
 )
 from ivadomed_labelfusion.study.plan import class_names
 from ivadomed_labelfusion.study.render import to_markdown, write_tables
-from ivadomed_labelfusion.study.status import DONE, model_statuses
 from ivadomed_labelfusion.study.summary import add_composite
 from ivadomed_labelfusion.study.tables import build_tables, compare_with_paper
 
@@ -45,20 +44,25 @@ class Results:
     notes: list
 
 
-def study_notes(study):
-    """Return what must stand under every result: settings that differ from the template, unfinished models."""
-    statuses = model_statuses(study)
-    finished = sum(item.state == DONE for item in statuses)
+def study_notes(study, models):
+    """Return what must stand under every result: settings that differ from the template, unfinished models.
+
+    Args:
+        study (Study): The study.
+        models (DataFrame): The models that the results are from.
+    """
     notes = study.changed_settings()
-    if finished < len(statuses):
-        notes.append(f"Only {finished} of {len(statuses)} models are finished; the others are missing here.")
+    planned = len(study.models())
+    if len(models) < planned:
+        notes.append(f"Only {len(models)} of {planned} models are finished; the others are missing here.")
     splits = "1 split" if study.n_splits == 1 else f"{study.n_splits} splits"
-    notes.append(f"{splits}, study seed {study.study_seed}, template {Path(study.template).name}.")
+    design = {"centre": "each centre in turn the test set", "random": "random test subjects"}[study.design]
+    notes.append(f"{splits} ({design}), study seed {study.study_seed}, template {Path(study.template).name}.")
     return notes
 
 
 def write_results(study, *, compare_paper=False):
-    """Collect the finished models and write ``results/``: CSV files, ``tables/``, ``figures/`` and a README.
+    """Collect the finished models and write ``results/``: CSV files, ``tables/``, ``figures/``, claims and a README.
 
     Args:
         study (Study): The study.
@@ -76,7 +80,9 @@ def write_results(study, *, compare_paper=False):
     reliability = collect_reliability(study)
     models = collect_models(study, reliability)
     losses = collect_losses(study)
-    notes = study_notes(study)
+    notes = study_notes(study, models)
+    if not Path(study.bids).is_dir():
+        notes.append(f"No figure compares the predictions by eye, because {study.bids} is not on this machine.")
     ensembles = [candidate.name for candidate in study.candidates if candidate.ensemble]
     tables = build_tables(results, models, names, ensembles=ensembles, notes=notes)
     if compare_paper:
@@ -87,9 +93,18 @@ def write_results(study, *, compare_paper=False):
         write_text(files[-1], frame.to_csv(index=False), overwrite=True)
     files += write_tables(tables, folder / "tables", overwrite=True)
     files += _write_figures(study, results, models, reliability, losses, names, folder / "figures")
+    files += write_claims(study)[2]
     files.append(folder / "README.md")
     write_text(files[-1], _readme(study, tables, folder, files), overwrite=True)
+    _remove_earlier(folder, files)
     return Results(tables, files, notes)
+
+
+def _remove_earlier(folder, files):
+    """Remove tables and figures of an earlier collection that this one has not."""
+    for path in [*(folder / "tables").iterdir(), *(folder / "figures").iterdir()]:
+        if path.suffix in (".csv", ".md", ".tex", ".png", ".svg") and path not in files:
+            path.unlink()
 
 
 def _write_figures(study, results, models, reliability, losses, names, folder):
@@ -101,14 +116,18 @@ def _write_figures(study, results, models, reliability, losses, names, folder):
     if len(reliability):
         for form, region in dict.fromkeys(zip(reliability["form"], reliability["region"], strict=True)):
             curves = pooled_curves(reliability, form, region)
-            drawn[f"reliability_{form}_{region}"] = study_figures.reliability_figure(curves)
+            ece = models.groupby("candidate")[f"ece_{form}_{region}"].mean().to_dict()
+            figure = study_figures.reliability_figure(curves, ece, form=form, region=region)
+            drawn[f"reliability_{form}_{region}"] = figure
     if "composite_score" in results and results["composite_score"].notna().any():
         drawn["composite"] = study_figures.composite_figure(results)
     if len(losses):
         drawn["validation_loss"] = study_figures.validation_loss_figure(losses)
     if len(set(results["candidate"])) > 1:
         drawn["radar"] = study_figures.radar_figure(results, models, names)
-    drawn["comparison"] = visual_comparison(study, results)
+    # results may be made where the images are not, for example from a copy of the study
+    if Path(study.bids).is_dir():
+        drawn["comparison"] = visual_comparison(study, results)
     files = []
     for name, figure in drawn.items():
         files += study_figures.write_figure(figure, folder, name, overwrite=True)
@@ -125,7 +144,7 @@ def _readme(study, tables, folder, files):
         *(f"- {note}" for note in shared),
         f"- {_made_with(study)}",
     ]
-    lines += ["- The paper's findings on these results: `ivadomed_labelfusion study claims` writes claims.md.", ""]
+    lines += ["- Does each of the paper's findings hold on these results? See [claims.md](claims.md).", ""]
     for table in tables.values():
         own = tuple(note for note in table.notes if note not in shared)
         lines += [to_markdown(replace(table, notes=own)), ""]
@@ -165,7 +184,7 @@ def write_claims(study):
     folder = study.folder / "results"
     results, models = read_frame(folder / "results.csv"), read_frame(folder / "models.csv")
     verdicts = check_claims(results, models, class_names(study), dataset=study.dataset)
-    notes = [*study_notes(study), OPTIMISM_NOTE]
+    notes = [*study_notes(study, models), OPTIMISM_NOTE]
     write_text(folder / "claims.md", claims_to_markdown(verdicts, notes=notes), overwrite=True)
     write_json(folder / "claims.json", {"claims": claims_to_records(verdicts), "notes": notes}, overwrite=True)
     return verdicts, notes, [folder / "claims.md", folder / "claims.json"]

@@ -61,8 +61,7 @@ def _summarise_column(source, metric, class_name, seed):
         reference=REFERENCE,
         seed=seed,
     )
-    rank = {"high": lambda mean: -mean, "low": lambda mean: mean, "zero": abs}[metric.best]
-    known = [rank(summary.mean) for summary in summaries if summary.n]
+    known = [metric.rank(summary.mean) for summary in summaries if summary.n]
     rows = []
     for summary in summaries:
         test = summary.test
@@ -85,7 +84,7 @@ def _summarise_column(source, metric, class_name, seed):
                 "p_value": test.p_value if test else float("nan"),
                 "p_holm": summary.p_holm,
                 "effect_size": test.effect_size if test else float("nan"),
-                "best": bool(summary.n) and rank(summary.mean) == min(known),
+                "best": bool(summary.n) and metric.rank(summary.mean) == min(known),
                 "significant": bool(test) and test.p_value < SIGNIFICANCE,
                 "significant_holm": bool(test) and summary.p_holm < SIGNIFICANCE,
             }

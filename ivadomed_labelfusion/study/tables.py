@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.stats import OPTIMISM_NOTE
-from ivadomed_labelfusion.study.columns import ECE_METRICS, METRICS, REFERENCE, classes_of, display_name
+from ivadomed_labelfusion.study.columns import ECE_METRICS, FRAMEWORKS, METRICS, REFERENCE, classes_of, display_name
 from ivadomed_labelfusion.study.paper_results import PAPER_MEAN_ECE, load_paper_results
 from ivadomed_labelfusion.study.summary import summarise
 
@@ -200,15 +200,20 @@ def _set_beside(spec, shared, paper):
     ours = {(row["candidate"], row["metric"], row["class"]): row for row in shared}
     theirs = {key[1:]: value for key, value in paper.items() if key[1:] in ours}
     scales = {key[1:]: value.scale for key, value in theirs.items()}
+    best_ours = _best_of({key: row["mean"] for key, row in ours.items()})
+    best_theirs = _best_of({key: value.mean for key, value in theirs.items()})
     header = ["Candidate"]
     for key in columns:
         header += [f"{_heading(*key, scales[key])} {whose}" for whose in ("ours", "paper")]
     rows = []
     for candidate in dict.fromkeys(row["candidate"] for row in shared):
         cells = [Cell(display_name(candidate))]
-        for key in columns:
-            cells.append(_value_cell(ours.get((candidate, *key)), METRICS[key[0]], scales[key]))
-            cells.append(_paper_cell(theirs.get((candidate, *key))))
+        for metric, class_name in columns:
+            key = candidate, metric, class_name
+            # best among the candidates of the paper, ours may have more
+            line = ours.get(key) and {**ours[key], "best": key in best_ours}
+            cells.append(_value_cell(line, METRICS[metric], scales[metric, class_name]))
+            cells.append(_paper_cell(theirs.get(key), key in best_theirs))
         rows.append(tuple(cells))
     records = [
         {
@@ -223,12 +228,21 @@ def _set_beside(spec, shared, paper):
     return Table(f"{spec.title}, beside the paper", tuple(header), tuple(rows), notes, pd.DataFrame(records))
 
 
-def _paper_cell(value):
+def _best_of(means):
+    """Return the keys (candidate, metric, class) whose mean is the best of its metric and class."""
+    ranks = {key: METRICS[key[1]].rank(mean) for key, mean in means.items()}
+    lowest = {}
+    for key, rank in ranks.items():
+        lowest[key[1:]] = min(rank, lowest.get(key[1:], math.inf))
+    return {key for key, rank in ranks.items() if rank == lowest[key[1:]]}
+
+
+def _paper_cell(value, best):
     if value is None:
         return Cell("–")
     digits = 1 if METRICS[value.metric].scale == 0.01 else 2
     text = f"{value.mean / value.scale:.{digits}f} ± {value.std / value.scale:.{digits}f}"
-    return Cell(text, "*" if value.significant else "")
+    return Cell(text, "*" if value.significant else "", best)
 
 
 def _order_notes(columns, records):
@@ -248,9 +262,11 @@ def _ece_beside_paper(summary, dataset):
 
     rows, records = [], []
     metrics = list(dict.fromkeys(summary["metric"]))
-    for framework, label in (("conv", "Conv, mean of three fusions"), ("softseg", "SoftSeg, mean of three fusions")):
+    for framework, name in FRAMEWORKS.items():
         names = [f"{framework}_{fusion}" for fusion in ("staple", "average", "random")]
         chosen = summary[summary["candidate"].isin(names)]
+        n_fusions = chosen["candidate"].nunique()
+        label = f"{name}, mean of {n_fusions} of 3 fusions" if n_fusions < 3 else f"{name}, mean of three fusions"
         ours = {metric: chosen.loc[chosen["metric"] == metric, "mean"].mean() for metric in metrics}
         paper = PAPER_MEAN_ECE[dataset, framework]
         cells = [Cell("–" if math.isnan(ours[metric]) else f"{ours[metric] * 100:.1f}") for metric in metrics]

@@ -68,6 +68,8 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(dataset, tmp_path, capsys)
     assert f"{len(SUBJECTS)} subjects, 4 splits" in shown
     assert "40 trainings" in shown
     assert "num_epochs = 3 (template: 200)" in shown
+    assert command([*fixed, "--splits", "4", "--set", "default_model.n_filter=3", "--dry-run"]) == 2
+    assert "n_filters" in capsys.readouterr().err
     assert not (tmp_path / "study").exists()
 
 

@@ -72,8 +72,10 @@ def test_reliability_diagrams_title_the_ece():
     probability = rng.uniform(size=(1, 5000))
     truth = rng.uniform(size=probability.shape) < probability
     curve = reliability_curve(probability, truth, form="exact")
-    figure = reliability_figure({"conv_staple": curve, "softseg_staple": curve, "mine": curve})
-    assert f"Conv-STAPLE\nECE: {100 * curve.ece:.2f} %" in texts(figure)
+    ece = {"conv_staple": 0.2, "softseg_staple": 0.1, "mine": 0.05}
+    figure = reliability_figure(dict.fromkeys(ece, curve), ece, form="exact", region="roi")
+    assert "Conv-STAPLE\nECE: 20.0 %" in texts(figure)
+    assert figure.get_suptitle() == "Every voxel against STAPLE, union of raters and prediction"
     assert sum(axes.get_visible() for axes in figure.axes) == 3
 
 
@@ -108,7 +110,7 @@ def test_radar_runs_from_the_worst_to_the_best(simulated):
 
 
 def test_candidates_differ_in_colour_or_line():
-    names = [*CANDIDATES, "conv_ensemble", "softseg_ensemble", "mine", "yours"]
+    names = [*CANDIDATES, "conv_ensemble", "softseg_ensemble", "mine", "yours", "mine_staple", "fourth"]
     styles = candidate_styles(names)
     assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == len(names)
     assert {style["color"] for style in styles.values()} <= set(shared.OKABE_ITO.values())

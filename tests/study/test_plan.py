@@ -114,6 +114,13 @@ def test_changed_settings_are_named(dataset, tmp_path):
     (note,) = make_study(dataset, tmp_path).changed_settings()
     assert "training_parameters.training_time.num_epochs = 2 (template: 200)" in note
     assert make_study(dataset, tmp_path, overrides={}).changed_settings() == []
+    assert make_study(dataset, tmp_path, overrides={"default_model": {"depth": 3}}).changed_settings() == []
+    own = Candidate("mine", "softseg_average", {"transformation": {"FuseRaters": {"method": "majority"}}}, (1, 2))
+    (note,) = make_study(dataset, tmp_path, overrides={}, candidates=(own,)).changed_settings()
+    assert note == (
+        'Candidate mine: base softseg_average; overrides {"transformation": {"FuseRaters": {"method": "majority"}}}; '
+        "trained on raters 1, 2."
+    )
 
 
 def write(path, content):

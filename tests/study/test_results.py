@@ -1,5 +1,6 @@
 """From predictions to tables and figures, with known predictions in the place of trained models."""
 
+import dataclasses
 import json
 
 import nibabel
@@ -156,10 +157,25 @@ def test_every_table_and_figure_is_written(study, written):
     assert "num_epochs = 2 (template: 200)" in readme
     for path in (folder / "figures").glob("*.png"):
         assert f"figures/{path.name}" in readme
-    assert set(written.files) == {path for path in folder.rglob("*") if path.is_file()} - {
-        folder / "claims.md",
-        folder / "claims.json",
-    }
+    assert set(written.files) == {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_nothing_of_an_earlier_collection_stays(study, written):
+    folder = study.folder / "results"
+    stale = folder / "tables" / "table9_vs_paper.md"
+    stale.touch()
+    write_results(study, compare_paper=True)
+    assert not stale.exists()
+    assert all(path.exists() for path in written.files)
+
+
+def test_results_can_be_made_without_the_dataset(study, written):
+    moved = dataclasses.replace(study, bids=str(study.folder / "elsewhere"))
+    results = write_results(moved, compare_paper=True)
+    assert any("compares the predictions by eye" in note for note in results.notes)
+    assert not (study.folder / "results" / "figures" / "comparison.png").exists()
+    write_results(study, compare_paper=True)
+    assert (study.folder / "results" / "figures" / "comparison.png").exists()
 
 
 def test_results_are_the_same_each_time(study, written):
