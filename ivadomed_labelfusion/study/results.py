@@ -158,15 +158,18 @@ def _readme(study, tables, folder, files):
 def _made_with(study):
     """Return the note on software and training time."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("ivadomed", "torch")]
-    seconds = [
-        read_json(path)["seconds"]
+    trained = [
+        read_json(path)
         for members in study.models().values()
         for path in (study.model_folder(member) / "train.done.json" for member in members)
         if path.exists()
     ]
+    seconds = [entry["seconds"] for entry in trained]
+    resumed = sum(entry["resumed"] for entry in trained)
     return (
         f"Collected with ivadomed_labelfusion {__version__}, {', '.join(versions)}; {len(seconds)} trainings took "
-        f"{sum(seconds) / 3600:.1f} h together, {statistics.median(seconds):.0f} s in the median."
+        f"{sum(seconds) / 3600:.1f} h together, {statistics.median(seconds):.0f} s in the median"
+        + (f" ({resumed} were resumed, of which only the last part counts)." if resumed else ".")
     )
 
 

@@ -65,7 +65,8 @@ def study(tmp_path_factory):
                 for subject in tested:
                     prediction = known_prediction(candidate.name, subject)
                     write_volume(folder / "pred_soft" / f"{subject}_T2starw_pred.nii.gz", prediction)
-                done = {"threshold": None, "epochs": 3, "best_validation_loss": 0.5, "seconds": 10.0}
+                done = {"threshold": None, "epochs": 3, "best_validation_loss": 0.5}
+                done |= {"seconds": 10.0, "resumed": False}
                 (folder / "train.done.json").write_text(json.dumps(done))
                 (folder / "test.done.json").write_text(json.dumps({"seconds": 1.0}))
                 (folder / "log").write_text(
