@@ -263,6 +263,7 @@ class CandidateSummary:
         candidate (str): Name.
         n (int): Rows with a value.
         n_missing (int): Rows without (NaN).
+        n_models (int): Models (splits) with a value.
         mean (float): Mean over the models (splits) of each model's mean over its test subjects, the paper's figure.
         std_models (float): Sample deviation of the models' means, the paper's figure; NaN for one model.
         std_subjects (float): Sample deviation over all rows.
@@ -278,6 +279,7 @@ class CandidateSummary:
     candidate: str
     n: int
     n_missing: int
+    n_models: int
     mean: float
     std_models: float
     std_subjects: float
@@ -338,6 +340,7 @@ def _summarise(name, own, partner, values, clusters, reference, seed, n_resample
         "candidate": name,
         "n": n,
         "n_missing": mine.size - n,
+        "n_models": len(set(splits[~np.isnan(mine)].tolist())),
         "mean": mean,
         "std_models": std_models,
         "std_subjects": std_subjects,

@@ -9,19 +9,19 @@ export OMP_NUM_THREADS=1
 [ -d raw/msseg2016 ] || ivadomed_labelfusion phantom msseg2016 raw/msseg2016 --subjects 15 --size small --seed 1
 [ -d data/MSSEG2016 ] || ivadomed_labelfusion prepare msseg2016 raw/msseg2016 data/MSSEG2016
 
-ivadomed_labelfusion study run --bids data/SCGM --output study_scgm --template scgm --splits "${SPLITS:-5}" --cores 2 \
-    --candidates all,conv_ensemble --epochs 60 --filters 8 --depth 3 --batch-size 8 \
+ivadomed_labelfusion study run --bids data/SCGM --output study_scgm --template scgm --splits 5 --cores 2 \
+    --candidates all,conv_ensemble --epochs 50 --filters 8 --depth 3 --batch-size 8 \
     --set training_parameters.scheduler.initial_lr=0.005 \
     --set default_model.dropout_rate=0.1 \
-    --set transformation.Resample.hspace=0.5 --set transformation.Resample.wspace=0.5 \
-    --set 'transformation.CenterCrop.size=[64,64]'
+    --set transformation.Resample.hspace=0.25 --set transformation.Resample.wspace=0.25 \
+    --set 'transformation.CenterCrop.size=[80,64]'
 
-ivadomed_labelfusion study run --bids data/MSSEG2016 --output study_ms --template ms --splits "${SPLITS:-5}" --cores 2 \
-    --candidates all,conv_ensemble --epochs 80 --filters 8 --depth 3 --batch-size 8 \
+ivadomed_labelfusion study run --bids data/MSSEG2016 --output study_ms --template ms --splits 5 --cores 2 \
+    --candidates all,conv_ensemble --epochs 50 --filters 8 --depth 3 --batch-size 8 \
     --set training_parameters.scheduler.initial_lr=0.005 \
     --set default_model.dropout_rate=0.1 \
-    --set transformation.Resample.hspace=3 --set transformation.Resample.wspace=3 \
-    --set 'transformation.CenterCrop.size=[56,64]' \
+    --set transformation.Resample.hspace=2 --set transformation.Resample.wspace=2 \
+    --set 'transformation.CenterCrop.size=[72,84]' \
     --set 'loader_parameters.contrast_params.training_validation=["FLAIR","T1w"]' \
     --set 'loader_parameters.contrast_params.testing=["FLAIR","T1w"]'
 

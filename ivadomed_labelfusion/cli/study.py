@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
@@ -42,12 +43,24 @@ own candidates (--candidates-file), a YAML list:
 CLAIMS_EPILOG = """rule: a finding is broken into comparisons of one metric, paired by split and image. A comparison is
 supported when the 95 % bootstrap interval of its mean (subjects resampled; for the ECE of models, splits) lies wholly
 on the finding's side of zero, contradicted when it lies wholly on the other side. A finding holds when every comparison
-is supported, does not hold when one is contradicted, and is undecided otherwise, as well as with candidates missing or
-fewer than five subjects (splits). Results are read, never changed.
+is supported and does not hold when one is contradicted, even if others cannot be made; otherwise it is undecided, also
+with candidates missing or fewer than five subjects (splits). Results are read, never changed.
 
 example:
   ivadomed_labelfusion study claims study_ms
 """
+
+
+# keys that the study gives every model itself, and what to use instead
+SET_BY_THE_STUDY = {
+    "path_output": "It is a folder below --output.",
+    "model_name": "It is the candidate's name.",
+    "log_file": "Logs are in the folder of the model.",
+    "gpu_ids": "Use --gpus.",
+    "loader_parameters.path_data": "Use --bids.",
+    "split_dataset.fname_split": "Use --splits, --design and --seed.",
+    "split_dataset.random_seed": "Use --seed.",
+}
 
 
 def get_parser():
@@ -88,7 +101,7 @@ def get_parser():
         choices=("centre", "random"),
         help="test on each centre in turn or at random (default: centre for scgm, random otherwise)",
     )
-    run.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the splits (default: 0)")
+    run.add_argument("--seed", metavar="N", type=_not_negative, default=0, help="seed of the splits (default: 0)")
     run.add_argument("--cores", metavar="N", type=_positive, help="cores to use here (default: one per GPU, or 1)")
     run.add_argument(
         "--gpus",
@@ -145,19 +158,20 @@ def main(args=None):
 
 
 def _positive(text):
-    value = _not_negative(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
+    return _whole_number(text, 1)
 
 
 def _not_negative(text):
+    return _whole_number(text, 0)
+
+
+def _whole_number(text, lowest):
     try:
         value = int(text)
     except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text}")
+        value = lowest - 1
+    if value < lowest:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {lowest}, got {text}")
     return value
 
 
@@ -182,6 +196,11 @@ def _overrides(parsed):
             settings.append((key, value))
     patch = {}
     for key, value in settings:
+        own = next((name for name in SET_BY_THE_STUDY if key == name or name.startswith(f"{key}.")), None)
+        if own:
+            raise InputError(f"--set must leave {own} to the study, got {key}. {SET_BY_THE_STUDY[own]}")
+        if value is None:
+            raise InputError(f"--set gives keys a value, got {key}=null. Remove a key with a candidate's overrides.")
         for part in reversed(key.split(".")):
             value = {part: value}
         patch = merge_patch(patch, value)
@@ -204,9 +223,9 @@ def _study_from_arguments(parsed):
     design = parsed.design or ("centre" if template == "scgm" else "random")
     if parsed.splits == "paper":
         if template not in DATASETS:
-            raise InputError("--splits paper must go with --template scgm or ms; give a number of splits instead.")
+            raise InputError("A template of your own needs the number of splits, for example --splits 20.")
         n_splits = PAPER_SPLITS[design]
-    elif parsed.splits.isdigit() and int(parsed.splits) > 0:
+    elif parsed.splits.isdecimal() and int(parsed.splits) > 0:
         n_splits = int(parsed.splits)
     else:
         raise InputError(f"--splits must be paper or a number of at least 1, got {parsed.splits}.")
@@ -230,17 +249,26 @@ def _study_from_arguments(parsed):
 
 def _run(parsed):
     from ivadomed_labelfusion.study import run
-    from ivadomed_labelfusion.study.plan import prepare_study
+    from ivadomed_labelfusion.study.plan import check_study, prepare_study
     from ivadomed_labelfusion.study.results import has_finished_models, write_results
 
     study = _study_from_arguments(parsed)
+    if parsed.profile:
+        run.check_profile(parsed.profile)
+    if parsed.gpus and not parsed.profile and parsed.gpus > run.count_gpus():
+        print(f"warning: --gpus {parsed.gpus}, but this machine has {run.count_gpus()}.", file=sys.stderr)
     if parsed.dry_run:
         _print_plan(study)
         return 0
     run.require_snakemake()
+    check_study(study)
     with run.only_run(study.folder) as lock:
         study = prepare_study(study)
-        status = run.run_workflow(study, lock, profile=parsed.profile)
+        try:
+            status = run.run_workflow(study, lock, profile=parsed.profile)
+        except KeyboardInterrupt:
+            print("\nInterrupted. Repeat the command to go on.", file=sys.stderr)
+            return 130
         _print_status(study, every_model=False)
         if has_finished_models(study):
             written = write_results(study)

@@ -91,7 +91,7 @@ def read_user_candidates(path):
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Check --candidates-file.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(entries, list):
         raise InputError(f"{path} must hold a list of candidates, got {type(entries).__name__}.")
@@ -105,14 +105,14 @@ def _user_candidate(entry, where):
     if unknown:
         raise InputError(f"{where} has the unknown key {sorted(unknown)[0]!r}. Known are {', '.join(_USER_KEYS)}.")
     name, base = entry["name"], entry["base"]
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise InputError(f"{where}: name must be letters, digits, _ and -, got {name!r}.")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name == "all":
+        raise InputError(f"{where}: name must be letters, digits, _ and -, and not 'all', got {name!r}.")
     if base not in PAPER_CANDIDATES:
         raise InputError(f"{where}: base must be one of {', '.join(PAPER_CANDIDATES)}, got {base!r}.")
     overrides, raters, ensemble = entry.get("overrides") or {}, entry.get("raters") or [], entry.get("ensemble", False)
     if not isinstance(overrides, dict):
         raise InputError(f"{where}: overrides must be a mapping of configuration keys, got {overrides!r}.")
-    if not isinstance(raters, list) or not all(isinstance(rater, int) and rater > 0 for rater in raters):
+    if not isinstance(raters, list) or not all(type(rater) is int and rater > 0 for rater in raters):
         raise InputError(f"{where}: raters must be a list of positions in target_suffix from 1, got {raters!r}.")
     if not isinstance(ensemble, bool):
         raise InputError(f"{where}: ensemble must be true or false, got {ensemble!r}.")
@@ -166,7 +166,10 @@ def base_config(template, base):
 
 def raters_first(config):
     """Return a configuration whose rater transforms come first: raters meet before anything resamples their masks."""
-    transformation = config["transformation"]
+    transformation = config.get("transformation")
+    if not isinstance(transformation, dict):
+        # the check of configurations says so
+        return config
     first = {name: transformation[name] for name in RATER_TRANSFORMS if name in transformation}
     rest = {name: value for name, value in transformation.items() if name not in first}
     return {**config, "transformation": {**first, **rest}}

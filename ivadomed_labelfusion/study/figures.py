@@ -34,10 +34,18 @@ RADAR_METRICS = ("dice", "precision", "recall", "absolute_volume_difference", "b
 RADAR_MODEL_METRICS = ("ece_exact_roi",)
 
 
-def candidate_styles(candidates):
-    """Return colour, line style and fill of each candidate: ``{name: {"color", "linestyle", "filled"}}``."""
+def candidate_styles(base_of):
+    """Return the look of each candidate of a study.
+
+    Args:
+        base_of (dict): Every candidate's name to its base among the six, in the study's order. Give all candidates also
+            for a figure of some, so that each looks the same everywhere.
+
+    Returns:
+        dict: Name to ``{"framework": "conv" or "softseg", "color", "linestyle", "filled"}``.
+    """
     styles, others = {}, 0
-    for name in candidates:
+    for name, base in base_of.items():
         framework, _, fusion = name.partition("_")
         if framework in FRAMEWORKS and fusion in _FUSION_COLORS:
             color, line = _FUSION_COLORS[fusion], "--" if framework == "conv" else "-"
@@ -45,7 +53,13 @@ def candidate_styles(candidates):
             color = _OTHER_COLORS[others % len(_OTHER_COLORS)]
             line = _OTHER_LINES[others // len(_OTHER_COLORS) % len(_OTHER_LINES)]
             others += 1
-        styles[name] = {"color": figures.OKABE_ITO[color], "linestyle": line, "filled": framework != "conv"}
+        framework = base.partition("_")[0]
+        styles[name] = {
+            "framework": framework,
+            "color": figures.OKABE_ITO[color],
+            "linestyle": line,
+            "filled": framework != "conv",
+        }
     return styles
 
 
@@ -63,7 +77,7 @@ def entropy_figure(results):
     """Draw the entropy of the prediction against the raters', one panel per candidate (the paper's Figure 1).
 
     A dot is one test result (split and image); the dashed line is agreement; the title gives mean absolute and mean
-    squared error.
+    squared error in the unit of the axes (its square).
 
     Args:
         results (DataFrame): One row per candidate, split and image.
@@ -127,17 +141,17 @@ def reliability_figure(curves, ece, *, form, region):
     return figure
 
 
-def composite_figure(results):
+def composite_figure(results, styles):
     """Draw the composite scores as violins, from the best to the worst mean (the paper's Figure 5).
 
     Black dots are means; a star marks p < 0.05 against Conv-STAPLE (Wilcoxon, not adjusted).
 
     Args:
         results (DataFrame): With the column ``composite_score``.
+        styles (dict): From `candidate_styles`.
     """
     scores = results.dropna(subset=["composite_score"])
     means = scores.groupby("candidate")["composite_score"].mean().sort_values(ascending=False)
-    styles = candidate_styles(means.index)
     figure, axes = figures.new_figure(width=figures.COLUMN_WIDTH_IN, height=0.42 * len(means) + 0.7)
     keyed = scores.set_index(["split", "image_id"])
     with figures.style():
@@ -170,30 +184,27 @@ def composite_figure(results):
     return figure
 
 
-def validation_loss_figure(losses, *, split=None):
+def validation_loss_figure(losses, styles, *, split=None):
     """Draw the validation loss over the epochs, conventional and SoftSeg apart because their losses differ (Figure 7).
 
     Args:
         losses (DataFrame): Columns candidate, split, epoch, validation_loss.
+        styles (dict): From `candidate_styles`.
         split (str): The split whose curve is drawn strong; the others are drawn faint. None takes the first.
     """
     split = losses["split"].min() if split is None else split
     candidates = list(dict.fromkeys(losses["candidate"]))
-    groups = [
-        (title, chosen)
-        for title, chosen in (
-            ("Conventional: Dice loss", [name for name in candidates if name.startswith("conv_")]),
-            ("SoftSeg: Adaptive Wing loss", [name for name in candidates if name.startswith("softseg_")]),
-            ("Other", [name for name in candidates if not name.startswith(("conv_", "softseg_"))]),
-        )
-        if chosen
-    ]
-    styles = candidate_styles(candidates)
+    titles = {"conv": "Conventional: Dice loss", "softseg": "SoftSeg: Adaptive Wing loss"}
+    groups = {
+        title: [name for name in candidates if styles[name]["framework"] == framework]
+        for framework, title in titles.items()
+    }
+    groups = {title: chosen for title, chosen in groups.items() if chosen}
     figure, panels = figures.new_figure(
         len(groups), 1, width=figures.COLUMN_WIDTH_IN, height=1.8 * len(groups), squeeze=False
     )
     with figures.style():
-        for axes, (title, chosen) in zip(panels[:, 0], groups, strict=True):
+        for axes, (title, chosen) in zip(panels[:, 0], groups.items(), strict=True):
             for name in chosen:
                 for one, curve in losses[losses["candidate"] == name].groupby("split"):
                     strong = one == split
@@ -209,12 +220,13 @@ def validation_loss_figure(losses, *, split=None):
                     )
             axes.set_title(title)
             axes.set_ylabel("Validation loss")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend()
         panels[-1, 0].set_xlabel(f"Epoch (strong: {split}, faint: other splits)")
     return figure
 
 
-def radar_figure(results, models, class_names):
+def radar_figure(results, models, class_names, styles):
     """Draw every candidate's means over several criteria; outside is better.
 
     Each spoke runs from the worst candidate's mean (inner ring) to the best one's (outer ring), which the labels print:
@@ -224,13 +236,13 @@ def radar_figure(results, models, class_names):
         results (DataFrame): One row per candidate, split and image.
         models (DataFrame): One row per candidate and split.
         class_names (sequence of str): Classes in the configuration's order.
+        styles (dict): From `candidate_styles`.
     """
     summary = summarise(results, models, (*RADAR_METRICS, *RADAR_MODEL_METRICS), class_names)
     means = summary.groupby(["metric", "candidate"], sort=False)["mean"].mean().unstack("candidate")
     spokes = [name for name in means.index if means.loc[name].notna().all()]
     angles = np.linspace(0, 2 * np.pi, len(spokes), endpoint=False)
     figure, axes = figures.new_figure(width=figures.COLUMN_WIDTH_IN, height=4.1, subplot_kw={"projection": "polar"})
-    styles = candidate_styles(means.columns)
     with figures.style():
         for name in means.columns:
             radii = [_radius(means.loc[spoke], means.loc[spoke, name], METRICS[spoke].best) for spoke in spokes]

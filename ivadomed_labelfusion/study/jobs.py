@@ -102,7 +102,8 @@ def is_locked(path):
     """Whether a process holds the lock of `file_lock` on a file."""
     if not path.exists():
         return False
-    with open(path, "a", encoding="utf-8") as stream:
+    # reading is enough for a lock, also where nothing may be written
+    with open(path, encoding="utf-8") as stream:
         return not try_lock(stream)
 
 

@@ -11,7 +11,7 @@
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ivadomed_labelfusion import __version__
@@ -30,6 +30,8 @@ from ivadomed_labelfusion.study.candidates import (
 from ivadomed_labelfusion.study.splits import find_subjects, make_splits, read_centres, read_split, write_splits
 
 SETTINGS = "study.json"
+# what a study that was killed at its very start may leave behind
+_FIRST_ENTRIES = {".run.lock", "template", "splits", "models"}
 # per kind of job: memory in MB and time in minutes that a cluster is asked for
 RESOURCES = {
     "train": {"mem_mb": 16000, "runtime": 1440},
@@ -177,14 +179,39 @@ def check_study(study):
         InputError: If the folder holds a study with other settings, the dataset lacks what the template needs, or a
             configuration contradicts itself.
     """
+    _check_folder(study)
     if (study.folder / SETTINGS).exists():
         study = _grow(load_study(study.folder), study)
-    splits, files = plan_splits(study)
     for candidate in study.candidates:
-        raise_on_errors(study.config(candidate), source=f"candidate {candidate.name}")
-        if candidate.raters:
-            training_config(study.config(candidate), raters=candidate.raters)
+        _check_candidate(study, candidate)
+    splits, files = plan_splits(study)
     return study, splits, files
+
+
+def _check_folder(study):
+    folder, bids = study.folder, Path(study.bids)
+    if folder == bids or bids in folder.parents:
+        raise InputError(f"--output must lie outside of the dataset, got {folder}.")
+    if folder.exists() and not (folder / SETTINGS).exists():
+        foreign = sorted({path.name for path in folder.iterdir()} - _FIRST_ENTRIES)
+        if foreign:
+            raise InputError(f"--output must be new or hold a study, but {folder} holds {foreign[0]}. Choose another.")
+
+
+def _check_candidate(study, candidate):
+    config = study.config(candidate)
+    raise_on_errors(config, source=f"candidate {candidate.name}")
+    first = study.config(study.candidates[0])
+    if config["loader_parameters"].get("target_suffix") != first["loader_parameters"].get("target_suffix"):
+        raise InputError(
+            f"Candidate {candidate.name} must have the target_suffix of {study.candidates[0].name}: all candidates are "
+            "evaluated against the same raters. For training on some of them, give its raters."
+        )
+    if candidate.raters:
+        try:
+            training_config(config, raters=candidate.raters)
+        except InputError as error:
+            raise InputError(f"Candidate {candidate.name}: {error}") from None
 
 
 def prepare_study(study):
@@ -194,6 +221,7 @@ def prepare_study(study):
         InputError: As `check_study`, or if a saved split or configuration differs.
     """
     study, splits, files = check_study(study)
+    study = _keep_template(study)
     write_splits(splits, files, study.folder / "splits")
     for split in study.split_names:
         content = read_split(study.folder / "splits", split)
@@ -205,17 +233,33 @@ def prepare_study(study):
     return study
 
 
+def _keep_template(study):
+    """Copy a user's template into the study, which then no longer depends on the file."""
+    kept = study.folder / "template" / Path(study.template).name
+    if study.dataset or str(kept) == study.template:
+        return study
+    if not kept.exists():
+        write_json(kept, read_json(study.template))
+    return replace(study, template=str(kept))
+
+
 def plan_splits(study):
     """Return ``(splits, files of each subject)`` of a study, from its dataset."""
     loader = study.config(study.candidates[0])["loader_parameters"]
-    contrasts = loader["contrast_params"]["training_validation"]
-    files = find_subjects(study.bids, loader["target_suffix"], contrasts)
+    try:
+        contrasts = loader["contrast_params"]["training_validation"]
+    except KeyError:
+        raise InputError(f"{study.template} must have loader_parameters.contrast_params.training_validation.") from None
+    allow_missing = bool(loader.get("allow_missing_raters"))
+    files = find_subjects(study.bids, loader["target_suffix"], contrasts, allow_missing=allow_missing)
     centre_of = read_centres(study.bids, files) if study.design == "centre" else None
     options = {"design": study.design, "n": study.n_splits, "study_seed": study.study_seed, "centre_of": centre_of}
     return make_splits(files, **options), files
 
 
 def _grow(old, new):
+    if not new.dataset and not old.dataset and read_json(old.template) == read_json(new.template):
+        new = replace(new, template=old.template)
     before, now = asdict(old), asdict(new)
     for key in ("bids", "template", "design", "study_seed", "overrides"):
         if before[key] != now[key]:

@@ -26,7 +26,7 @@ from ivadomed_labelfusion.study.collect import (
 from ivadomed_labelfusion.study.plan import class_names
 from ivadomed_labelfusion.study.render import to_markdown, write_tables
 from ivadomed_labelfusion.study.summary import add_composite
-from ivadomed_labelfusion.study.tables import build_tables, compare_with_paper
+from ivadomed_labelfusion.study.tables import PAIRS, build_tables, compare_with_paper
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def write_results(study, *, compare_paper=False):
     ensembles = [candidate.name for candidate in study.candidates if candidate.ensemble]
     tables = build_tables(results, models, names, ensembles=ensembles, notes=notes)
     if compare_paper:
-        tables |= compare_with_paper(tables, study.dataset or Path(study.template).name)
+        tables |= compare_with_paper(tables, study.dataset or Path(study.template).name, notes=notes)
     files = []
     for name, frame in (("results", results), ("models", models), ("reliability", reliability), ("losses", losses)):
         files.append(folder / f"{name}.csv")
@@ -110,6 +110,7 @@ def _remove_earlier(folder, files):
 def _write_figures(study, results, models, reliability, losses, names, folder):
     from ivadomed_labelfusion.study.comparison import visual_comparison
 
+    styles = study_figures.candidate_styles({candidate.name: candidate.base for candidate in study.candidates})
     drawn = {}
     if study_figures.entropy_columns_present(results):
         drawn["entropy"] = study_figures.entropy_figure(results)
@@ -120,11 +121,11 @@ def _write_figures(study, results, models, reliability, losses, names, folder):
             figure = study_figures.reliability_figure(curves, ece, form=form, region=region)
             drawn[f"reliability_{form}_{region}"] = figure
     if "composite_score" in results and results["composite_score"].notna().any():
-        drawn["composite"] = study_figures.composite_figure(results)
+        drawn["composite"] = study_figures.composite_figure(results, styles)
     if len(losses):
-        drawn["validation_loss"] = study_figures.validation_loss_figure(losses)
+        drawn["validation_loss"] = study_figures.validation_loss_figure(losses, styles)
     if len(set(results["candidate"])) > 1:
-        drawn["radar"] = study_figures.radar_figure(results, models, names)
+        drawn["radar"] = study_figures.radar_figure(results, models, names, styles)
     # results may be made where the images are not, for example from a copy of the study
     if Path(study.bids).is_dir():
         drawn["comparison"] = visual_comparison(study, results)
@@ -137,7 +138,8 @@ def _write_figures(study, results, models, reliability, losses, names, folder):
 def _readme(study, tables, folder, files):
     """Return one page with every table and figure; what stands under several tables is said once, at the top."""
     counts = Counter(note for table in tables.values() for note in table.notes)
-    shared = [note for note in counts if counts[note] > 1 or len(tables) == 1]
+    # how many pairs were tested differs from table to table
+    shared = [note for note in counts if (counts[note] > 1 or len(tables) == 1) and not note.startswith(PAIRS)]
     lines = [
         f"# Results of the study {study.folder.name}",
         "",

@@ -55,28 +55,34 @@ def only_run(folder):
         yield stream
 
 
-def profile_folder(study, profile):
-    """Return the folder of a Snakemake profile; a shipped one is copied into the study, where it may be edited.
+def check_profile(profile):
+    """Check a Snakemake profile.
 
     Raises:
-        InputError: If ``profile`` is neither shipped nor a folder with a ``config.yaml``.
+        InputError: If ``profile`` is neither shipped nor a folder with a ``config.yaml``, or lacks its plugin.
     """
+    if profile == "slurm" and find_spec("snakemake_executor_plugin_slurm") is None:
+        raise InputError(
+            "--profile slurm needs Snakemake's SLURM plugin. Install it with: "
+            "pip install snakemake-executor-plugin-slurm"
+        )
+    if profile not in SHIPPED_PROFILES and not (Path(profile) / "config.yaml").exists():
+        raise InputError(
+            f"--profile must be {' or '.join(SHIPPED_PROFILES)}, or a folder with Snakemake's config.yaml, "
+            f"got {profile}."
+        )
+
+
+def profile_folder(study, profile):
+    """Return the folder of a Snakemake profile; a shipped one is copied into the study, where it may be edited."""
+    check_profile(profile)
     if profile in SHIPPED_PROFILES:
-        if profile == "slurm" and find_spec("snakemake_executor_plugin_slurm") is None:
-            raise InputError(
-                "--profile slurm needs Snakemake's SLURM plugin. Install it with: "
-                "pip install snakemake-executor-plugin-slurm"
-            )
         target = study.folder / f"profile-{profile}"
         if not (target / "config.yaml").exists():
             shipped = resources.files("ivadomed_labelfusion.study").joinpath(f"workflow/{profile}.yaml")
             write_text(target / "config.yaml", shipped.read_text(encoding="utf-8"))
         return target
-    if (Path(profile) / "config.yaml").exists():
-        return Path(profile).resolve()
-    raise InputError(
-        f"--profile must be {' or '.join(SHIPPED_PROFILES)}, or a folder with Snakemake's config.yaml, got {profile}."
-    )
+    return Path(profile).resolve()
 
 
 def snakemake_command(study, *, profile=None):

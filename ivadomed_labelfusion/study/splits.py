@@ -8,7 +8,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivadomed_labelfusion.bids import IMAGE_EXTENSIONS, channel_files, find_label_sets
+from ivadomed_labelfusion.bids import IMAGE_EXTENSIONS, channel_files, find_label_sets, nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, read_json, write_json
 
@@ -135,23 +135,36 @@ def _split_name(index):
     return f"split-{index + 1:02d}"
 
 
-def find_subjects(bids_dir, target_suffix, contrasts):
+def find_subjects(bids_dir, target_suffix, contrasts, *, allow_missing=False):
     """Return the image files of every subject that has masks.
 
     Args:
         bids_dir (str or Path): Root of the BIDS dataset.
         target_suffix (list): As in ivadomed's ``loader_parameters``.
         contrasts (iterable of str): Contrasts of the configuration, such as ``FLAIR`` or ``ce-gadolinium_T1w``.
+        allow_missing (bool): Whether a rater's mask may be missing.
 
     Returns:
         dict: ``sub-01`` to the sorted list of its raw image file names of these contrasts.
 
     Raises:
-        InputError: If no subject has masks, or a subject with masks has none of the contrasts.
+        InputError: If no subject has masks, a subject with masks has none of the contrasts, or a mask is missing.
     """
     bids_dir = Path(bids_dir)
+    label_sets = find_label_sets(bids_dir, target_suffix)
+    # found now, and not after hours of training
+    lacking = [
+        f"{label_set.image_stem}{suffix}"
+        for label_set in label_sets
+        for _, suffix in label_set.missing(nested_target_suffix(target_suffix))
+    ]
+    if lacking and not allow_missing:
+        raise InputError(
+            f"{len(lacking)} masks are missing, such as {lacking[0]}. Add them, or go on with the other raters with "
+            "--set loader_parameters.allow_missing_raters=true."
+        )
     files = {}
-    for subject in sorted({label_set.subject for label_set in find_label_sets(bids_dir, target_suffix)}):
+    for subject in sorted({label_set.subject for label_set in label_sets}):
         images = [path.name for path in (bids_dir / subject).rglob("sub-*") if path.name.endswith(IMAGE_EXTENSIONS)]
         acquisitions = channel_files(images, contrasts).values()
         files[subject] = sorted(filename for channels in acquisitions for filename in channels.values())

@@ -34,8 +34,8 @@ def summarise(results, models, metric_names, class_names, *, seed=0):
         seed (int): Seed of the bootstrap.
 
     Returns:
-        DataFrame: candidate, metric, class, n, mean, std (over models), std_images, ci_low, ci_high (of the mean),
-        n_pairs, n_unpaired, difference, difference_ci_low, difference_ci_high, p_value, p_holm, effect_size, best,
+        DataFrame: candidate, metric, class, n, n_models, mean, std (over models), std_images, ci_low, ci_high (of the
+        mean), n_pairs, n_unpaired, difference, difference_ci_low, difference_ci_high, p_value, p_holm, effect_size, best,
         significant, significant_holm. Holm's adjustment runs over the candidates, for each metric and class by itself.
     """
     import pandas as pd
@@ -71,6 +71,7 @@ def _summarise_column(source, metric, class_name, seed):
                 "metric": metric.name,
                 "class": class_name,
                 "n": summary.n,
+                "n_models": summary.n_models,
                 "mean": summary.mean,
                 "std": summary.std_models,
                 "std_images": summary.std_subjects,

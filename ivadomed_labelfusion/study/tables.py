@@ -1,6 +1,7 @@
 """The paper's tables from a study's results: CSV with every statistic, Markdown and LaTeX to read."""
 
 import math
+import re
 from dataclasses import dataclass
 
 from ivadomed_labelfusion.errors import InputError
@@ -42,6 +43,7 @@ TABLES = {
     ),
     "ece": TableSpec("Expected calibration error per model", ECE_METRICS),
 }
+PAIRS = "Pairs per test: "
 LEGEND = (
     "mean ± standard deviation over models; bold: best mean; *: p < 0.05 against Conv-STAPLE (ref), two-sided "
     "Wilcoxon signed-rank, not adjusted (as in the paper); †: also after Holm's adjustment over the candidates."
@@ -128,8 +130,27 @@ def _lay_out(spec, summary, class_names, notes):
     header = ("Candidate", *(_heading(*key, scales[key]) for key in columns))
     pairs = summary.loc[summary["n_pairs"] > 0, "n_pairs"]
     counts = " to ".join(dict.fromkeys([str(pairs.min()), str(pairs.max())]))
-    paired = () if pairs.empty else (f"Pairs per test: {counts}.", OPTIMISM_NOTE)
-    return Table(spec.title, header, tuple(rows), (LEGEND, *paired, *notes), summary)
+    paired = () if pairs.empty else (f"{PAIRS}{counts}.", OPTIMISM_NOTE)
+    legend = (
+        LEGEND
+        if REFERENCE in candidates
+        else LEGEND.partition(";")[0] + f"; bold: best mean; no {REFERENCE}, no tests."
+    )
+    return Table(spec.title, header, tuple(rows), (legend, *_incomplete_notes(summary), *paired, *notes), summary)
+
+
+def _incomplete_notes(summary):
+    """Name the means over fewer models than others of their column, which do not compare."""
+    for (metric, class_name), column in summary.groupby(["metric", "class"], sort=False):
+        most = column["n_models"].max()
+        fewer = [
+            f"{display_name(row['candidate'])} {row['n_models']}"
+            for row in column.to_dict("records")
+            if row["n_models"] < most
+        ]
+        if fewer:
+            label = f"{METRICS[metric].label} {class_name}".strip()
+            yield f"{label}: means over {most} models, but {', '.join(fewer)}: not defined in the others."
 
 
 def _select(summary, metric, class_name):
@@ -154,19 +175,20 @@ def _value_cell(line, metric, scale):
     if line is None or not line["n"]:
         return Cell("–")
     digits = 2 if metric.scale in (None, 1.0) else 1
-    text = f"{line['mean'] / scale:.{digits}f}"
+    text = re.sub(r"^-(0\.0*)$", r"\1", f"{line['mean'] / scale:.{digits}f}")
     if not math.isnan(line["std"]):
         text += f" ± {line['std'] / scale:.{digits}f}"
     marks = ("*" if line["significant"] else "") + ("†" if line["significant_holm"] else "")
     return Cell(text, marks, line["best"])
 
 
-def compare_with_paper(tables, dataset):
+def compare_with_paper(tables, dataset, *, notes=()):
     """Set our means beside the paper's.
 
     Args:
         tables (dict): From `build_tables`.
         dataset (str): ``scgm`` or ``ms``.
+        notes (sequence of str): Printed under every table, as in `build_tables`.
 
     Returns:
         dict: ``<name>_vs_paper`` to Table, with the columns ours and paper for each metric. The notes give, per metric,
@@ -183,9 +205,9 @@ def compare_with_paper(tables, dataset):
             paper = load_paper_results(dataset, spec.paper_table)
             shared = [row for row in tables[name].summary.to_dict("records") if _paper_key(row, spec) in paper]
             if shared:
-                compared[f"{name}_vs_paper"] = _set_beside(spec, shared, paper)
+                compared[f"{name}_vs_paper"] = _set_beside(spec, shared, paper, notes)
     if "ece" in tables:
-        compared["ece_vs_paper"] = _ece_beside_paper(tables["ece"].summary, dataset)
+        compared["ece_vs_paper"] = _ece_beside_paper(tables["ece"].summary, dataset, notes)
     return compared
 
 
@@ -193,7 +215,7 @@ def _paper_key(row, spec):
     return spec.paper_table, row["candidate"], row["metric"], row["class"]
 
 
-def _set_beside(spec, shared, paper):
+def _set_beside(spec, shared, paper, study_notes):
     import pandas as pd
 
     columns = list(dict.fromkeys((row["metric"], row["class"]) for row in shared))
@@ -224,7 +246,8 @@ def _set_beside(spec, shared, paper):
         }
         for key, value in theirs.items()
     ]
-    notes = (LEGEND, *_order_notes(columns, records), "Paper: Lemay et al. 2022, MELBA 2022:031.")
+    paper_note = "Paper: Lemay et al. 2022, MELBA 2022:031."
+    notes = (LEGEND, *_order_notes(columns, records), paper_note, OPTIMISM_NOTE, *study_notes)
     return Table(f"{spec.title}, beside the paper", tuple(header), tuple(rows), notes, pd.DataFrame(records))
 
 
@@ -257,7 +280,7 @@ def _order_notes(columns, records):
             yield f"{label}: rank correlation with the paper over {len(chosen)} candidates {correlation:.2f}."
 
 
-def _ece_beside_paper(summary, dataset):
+def _ece_beside_paper(summary, dataset, study_notes):
     import pandas as pd
 
     rows, records = [], []
@@ -275,5 +298,5 @@ def _ece_beside_paper(summary, dataset):
             {"framework": framework, "metric": metric, "mean": ours[metric], "paper_mean": paper} for metric in metrics
         ]
     header = ("Framework", *(METRICS[metric].label for metric in metrics), "paper [%]")
-    notes = ("The paper prints the ECE only as the mean over the three fusions (Section 3.3).",)
+    notes = ("The paper prints the ECE only as the mean over the three fusions (Section 3.3).", *study_notes)
     return Table("Expected calibration error, beside the paper", header, tuple(rows), notes, pd.DataFrame(records))

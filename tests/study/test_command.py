@@ -51,7 +51,13 @@ def test_overrides_come_from_the_options(dataset, tmp_path):
         (["--template", "scgm", "--splits", "0"], "paper or a number of at least 1, got 0"),
         (["--template", "scgm", "--splits", "many"], "paper or a number of at least 1, got many"),
         (["--template", "scgm", "--candidates", "conv"], "Candidates must be among all"),
-        (["--template", __file__], "--splits paper must go with --template scgm or ms"),
+        (["--template", __file__], "A template of your own needs the number of splits"),
+        (["--template", "scgm", "--splits", "²"], "paper or a number of at least 1, got ²"),
+        (["--template", "scgm", "--set", "default_model.depth=null"], "--set gives keys a value"),
+        (["--template", "scgm", "--set", "split_dataset.random_seed=3"], "Use --seed"),
+        (["--template", "scgm", "--set", 'loader_parameters={"path_data": ["x"]}'], "Use --bids"),
+        (["--template", "scgm", "--set", "transformation=5"], "transformation: must be a JSON object"),
+        (["--template", "scgm", "--profile", "nowhere"], "--profile must be slurm, or a folder"),
     ],
 )
 def test_wrong_options_are_explained(dataset, tmp_path, options, message, capsys):
@@ -110,7 +116,7 @@ def test_profiles(dataset, tmp_path):
     assert run.profile_folder(study, str(folder)) == folder
     assert "--profile" in run.snakemake_command(study, profile=folder)
     with pytest.raises(InputError, match="--profile must be slurm, or a folder"):
-        run.profile_folder(study, str(tmp_path / "none"))
+        run.check_profile(str(tmp_path / "none"))
 
 
 def test_gpus_are_counted_without_torch(monkeypatch):

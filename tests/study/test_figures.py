@@ -22,6 +22,8 @@ from ivadomed_labelfusion.study.figures import (
 )
 from ivadomed_labelfusion.study.summary import add_composite
 
+STYLES = candidate_styles({**{name: name for name in CANDIDATES}, "mine": "softseg_random"})
+
 
 def texts(figure):
     return " ".join(text.get_text() for text in figure.findobj(match=lambda item: hasattr(item, "get_text")))
@@ -30,7 +32,7 @@ def texts(figure):
 def test_every_figure_is_one_column_wide_and_its_text_is_readable(simulated):
     results, models = simulated
     results = add_composite(results, CLASSES)
-    made = [entropy_figure(results), composite_figure(results), radar_figure(results, models, CLASSES)]
+    made = [entropy_figure(results), composite_figure(results, STYLES), radar_figure(results, models, CLASSES, STYLES)]
     for figure in made:
         assert figure.get_size_inches()[0] == shared.COLUMN_WIDTH_IN
         sizes = [text.get_fontsize() for text in figure.findobj(match=lambda item: hasattr(item, "get_fontsize"))]
@@ -53,7 +55,7 @@ def test_entropy_figure_shows_the_errors_of_all_results(simulated):
 
 def test_composites_are_sorted_by_their_mean(simulated):
     results = add_composite(simulated[0], CLASSES)
-    figure = composite_figure(results)
+    figure = composite_figure(results, STYLES)
     shown = [label.get_text().removesuffix(" (ref)") for label in figure.axes[0].get_yticklabels()]
     order = results.groupby("candidate")["composite_score"].mean().sort_values(ascending=False).index
     assert shown == [display_name(name) for name in order]
@@ -64,7 +66,7 @@ def test_composites_are_sorted_by_their_mean(simulated):
 def test_composite_of_a_single_result_has_no_violin(simulated):
     results = add_composite(simulated[0], CLASSES)
     single = results.groupby("candidate").head(1)
-    assert len(composite_figure(single).axes[0].collections) == 0
+    assert len(composite_figure(single, STYLES).axes[0].collections) == 0
 
 
 def test_reliability_diagrams_title_the_ece():
@@ -86,12 +88,11 @@ def test_losses_of_the_frameworks_are_apart_and_one_split_is_strong():
         for split in ("split-01", "split-02")
         for epoch in range(1, 5)
     ]
-    figure = validation_loss_figure(pd.DataFrame(rows, columns=["candidate", "split", "epoch", "validation_loss"]))
-    assert [axes.get_title() for axes in figure.axes] == [
-        "Conventional: Dice loss",
-        "SoftSeg: Adaptive Wing loss",
-        "Other",
-    ]
+    losses = pd.DataFrame(rows, columns=["candidate", "split", "epoch", "validation_loss"])
+    figure = validation_loss_figure(losses, STYLES)
+    assert [axes.get_title() for axes in figure.axes] == ["Conventional: Dice loss", "SoftSeg: Adaptive Wing loss"]
+    # a candidate of the user's own belongs to the framework of its base
+    assert "mine" in {line.get_label() for line in figure.axes[1].lines}
     strong = [line for line in figure.axes[0].lines if line.get_alpha() == 1]
     assert {line.get_label() for line in strong} == {"Conv-STAPLE", "Conv-Average", "Conv-RandomSampling"}
     assert len(figure.axes[0].lines) == 6
@@ -99,7 +100,7 @@ def test_losses_of_the_frameworks_are_apart_and_one_split_is_strong():
 
 def test_radar_runs_from_the_worst_to_the_best(simulated):
     results, models = simulated
-    figure = radar_figure(results, models, CLASSES)
+    figure = radar_figure(results, models, CLASSES, STYLES)
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     radii = np.array([lines[display_name(name)][:-1] for name in CANDIDATES])
     np.testing.assert_allclose(radii.max(axis=0), 1)
@@ -111,7 +112,7 @@ def test_radar_runs_from_the_worst_to_the_best(simulated):
 
 def test_candidates_differ_in_colour_or_line():
     names = [*CANDIDATES, "conv_ensemble", "softseg_ensemble", "mine", "yours", "mine_staple", "fourth"]
-    styles = candidate_styles(names)
+    styles = candidate_styles({name: name if name in CANDIDATES else "conv_staple" for name in names})
     assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == len(names)
     assert {style["color"] for style in styles.values()} <= set(shared.OKABE_ITO.values())
 
@@ -140,9 +141,9 @@ def test_the_image_compared_is_the_one_of_most_candidates_and_disagreement(simul
 
 def test_figures_are_written_as_png_and_svg_and_equal_each_time(simulated, tmp_path):
     results = add_composite(simulated[0], CLASSES)
-    paths = write_figure(composite_figure(results), tmp_path, "composite")
+    paths = write_figure(composite_figure(results, STYLES), tmp_path, "composite")
     assert [path.name for path in paths] == ["composite.png", "composite.svg"]
-    again = write_figure(composite_figure(results), tmp_path / "again", "composite")
+    again = write_figure(composite_figure(results, STYLES), tmp_path / "again", "composite")
     assert paths[1].read_bytes() == again[1].read_bytes()
     width, _ = Image.open(paths[0]).size
     assert width == round(shared.COLUMN_WIDTH_IN * 300)

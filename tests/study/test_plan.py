@@ -6,10 +6,11 @@ import joblib
 import pytest
 from study_files import SUBJECTS, make_study
 
+from ivadomed_labelfusion.config import load_template
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.study.candidates import Candidate, resolve_candidates
 from ivadomed_labelfusion.study.jobs import MARKERS, file_lock
-from ivadomed_labelfusion.study.plan import class_names, load_study, prepare_study, uses_one_class
+from ivadomed_labelfusion.study.plan import check_study, class_names, load_study, prepare_study, uses_one_class
 from ivadomed_labelfusion.study.splits import PARTS
 from ivadomed_labelfusion.study.status import DONE, FAILED, HALF, RUNNING, TO_GO, model_statuses, seconds_left
 
@@ -121,6 +122,49 @@ def test_changed_settings_are_named(dataset, tmp_path):
         'Candidate mine: base softseg_average; overrides {"transformation": {"FuseRaters": {"method": "majority"}}}; '
         "trained on raters 1, 2."
     )
+
+
+def test_a_study_keeps_its_template(dataset, tmp_path):
+    template = tmp_path / "mine.json"
+    template.write_text(json.dumps(load_template("scgm_conv_staple")))
+    study = prepare_study(make_study(dataset, tmp_path, template=str(template)))
+    assert study.template == str(study.folder / "template" / "mine.json")
+    # the same content again, from elsewhere
+    moved = template.rename(tmp_path / "moved.json")
+    assert prepare_study(make_study(dataset, tmp_path, template=str(moved))) == study
+    assert class_names(load_study(study.folder)) == ("GM", "WM")
+    moved.write_text(json.dumps({**load_template("scgm_conv_staple"), "debugging": True}))
+    with pytest.raises(InputError, match="holds a study with template"):
+        prepare_study(make_study(dataset, tmp_path, template=str(moved)))
+
+
+def test_folders_that_are_no_study_are_refused(dataset, tmp_path):
+    for folder in (dataset, dataset / "derivatives" / "study"):
+        with pytest.raises(InputError, match="outside of the dataset"):
+            check_study(make_study(dataset, tmp_path, folder=folder))
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.docx").touch()
+    with pytest.raises(InputError, match=r"holds thesis\.docx"):
+        check_study(make_study(dataset, tmp_path, folder=tmp_path / "thesis"))
+
+
+def test_a_missing_mask_is_found_before_anything_is_trained(dataset, tmp_path):
+    name = "sub-03_T2starw_desc-rater2_label-WM_seg"
+    (dataset / "derivatives" / "labels" / "sub-03" / "anat" / f"{name}.nii.gz").unlink()
+    with pytest.raises(InputError, match=f"1 masks are missing, such as {name}"):
+        check_study(make_study(dataset, tmp_path))
+    allowed = {"loader_parameters": {"allow_missing_raters": True}}
+    assert len(check_study(make_study(dataset, tmp_path, overrides=allowed))[2]) == len(SUBJECTS)
+
+
+def test_candidates_are_evaluated_against_the_same_raters(dataset, tmp_path):
+    other = {"loader_parameters": {"target_suffix": [["_desc-rater1_label-GM_seg", "_desc-rater2_label-GM_seg"]]}}
+    pair = Candidate("conv_staple", "conv_staple"), Candidate("mine", "softseg_staple", other)
+    with pytest.raises(InputError, match="mine must have the target_suffix of conv_staple"):
+        check_study(make_study(dataset, tmp_path, candidates=pair))
+    pair = Candidate("conv_staple", "conv_staple"), Candidate("mine", "softseg_staple", raters=(9,))
+    with pytest.raises(InputError, match="Candidate mine: raters must be positions"):
+        check_study(make_study(dataset, tmp_path, candidates=pair))
 
 
 def write(path, content):

@@ -111,6 +111,22 @@ def test_a_missing_value_is_a_dash_and_users_candidates_keep_their_name(simulate
     assert row[1].text == "–"
 
 
+def test_means_over_fewer_models_are_named(simulated):
+    results, models = simulated
+    missing = (models["candidate"] == "softseg_staple") & (models["split"] == "split-01")
+    models = models.assign(ece_paper_image=models["ece_paper_image"].mask(missing))
+    notes = build_tables(results, models, CLASSES)["ece"].notes
+    assert "ECE paper, image [%]: means over 8 models, but SoftSeg-STAPLE 7: not defined in the others." in notes
+    assert not any("means over" in note for note in build_tables(results, models, CLASSES)["table2"].notes)
+
+
+def test_without_the_reference_nothing_is_tested(simulated):
+    results, models = (frame[frame["candidate"] != "conv_staple"] for frame in simulated)
+    table = build_tables(results, models, CLASSES)["table2"]
+    assert table.notes[0] == "mean ± standard deviation over models; bold: best mean; no conv_staple, no tests."
+    assert not any(cell.marks for row in table.rows for cell in row)
+
+
 def test_latex_is_balanced_and_escaped(tables):
     text = to_latex(tables["table3"])
     blocks = re.findall(r"\\toprule(.*?)\\bottomrule", text, flags=re.DOTALL)
