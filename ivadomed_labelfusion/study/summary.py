@@ -35,8 +35,9 @@ def summarise(results, models, metric_names, class_names, *, seed=0):
 
     Returns:
         DataFrame: candidate, metric, class, n, n_models, mean, std (over models), std_images, ci_low, ci_high (of the
-        mean), n_pairs, n_unpaired, difference, difference_ci_low, difference_ci_high, p_value, p_holm, effect_size, best,
-        significant, significant_holm. Holm's adjustment runs over the candidates, for each metric and class by itself.
+        mean), n_pairs, n_unpaired, difference, difference_ci_low, difference_ci_high, p_value, p_holm, effect_size,
+        best, significant, significant_holm. Holm's adjustment runs over the candidates, for each metric and class by
+        itself.
     """
     import pandas as pd
 
