@@ -220,6 +220,9 @@ def validation_loss_figure(losses, styles, *, split=None):
                     )
             axes.set_title(title)
             axes.set_ylabel("Validation loss")
+            # a regression loss falls over orders of magnitude, and its first epochs would hide the rest
+            if losses.loc[losses["candidate"].isin(chosen), "validation_loss"].min() > 0:
+                axes.set_yscale("log")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend()
         panels[-1, 0].set_xlabel(f"Epoch (strong: {split}, faint: other splits)")
