@@ -151,6 +151,33 @@ def test_results_and_claims_commands_leave_the_models_alone(uninterrupted):
     assert done_files(uninterrupted) == before
 
 
+def test_a_killed_run_whose_engine_lives_on_is_joined_by_no_second_one(dataset, tmp_path):
+    import psutil
+
+    command = arguments(dataset, tmp_path / "study", candidates="conv_staple")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    engine, deadline = None, time.time() + 120
+    while engine is None and time.time() < deadline:
+        time.sleep(0.05)
+        started = {child: child.cmdline() for child in psutil.Process(process.pid).children()}
+        engine = next(
+            (child for child, line in started.items() if "snakemake" in line and "--unlock" not in line), None
+        )
+    try:
+        process.kill()
+        process.wait()
+        second = run(command)
+        assert engine.is_running()
+        assert second.returncode == 2
+        assert "Another 'study run' works on" in second.stderr
+    finally:
+        victims = [*engine.children(recursive=True), engine]
+        for victim in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+        psutil.wait_procs(victims, timeout=20)
+
+
 def test_a_failing_candidate_is_tried_twice_and_stops_nobody(dataset, resumed, tmp_path):
     output, _, _ = resumed
     before = done_files(output)
