@@ -1,6 +1,5 @@
 """The shipped numbers against the paper's text."""
 
-import itertools
 import re
 from pathlib import Path
 
@@ -48,12 +47,48 @@ def test_values_are_the_papers(key, mean, std, significant):
     assert value.significant is significant
 
 
+def printed_values(row):
+    """Return the cells of a row of the paper's text that hold numbers: a list of (mean, std, starred) per cell."""
+    row = re.sub(r"\\\\|</?(?:b|math)>|<br>|\\(?:mathbf|textbf)|\{array\}\{c\}|\\(?:begin|end)\{array\}|\$", " ", row)
+    number = r"\{?(-?\d+\.\d+)\}?"
+    found = [re.findall(rf"{number}\s*\\pm\s*{number}\s*(\^?\{{?\s*(?:\*|\\ast))?", cell) for cell in row.split("|")]
+    return [[(float(mean), float(std), bool(star)) for mean, std, star in cell] for cell in found if cell]
+
+
+def printed_tables():
+    """Return ``{(table, dataset): [row, ...]}``, one row of (mean, std, starred) per candidate."""
+    rows = [printed_values(line) for line in PAPER[0].read_text(encoding="utf-8").splitlines() if "pm" in line]
+    # two candidates may share a row, one above the other in every cell
+    split = [list(zip(*row, strict=True)) for row in rows if len(row) > 1]
+    lines = [line for pair in split for line in pair]
+    table2, table3a, table3b, table4 = lines[:6], lines[6:12], lines[12:18], lines[18:]
+    return {
+        ("2", "scgm"): [line[:3] for line in table2],
+        ("2", "ms"): [line[3:] for line in table2],
+        ("3", "scgm"): table3a,
+        ("3", "ms"): table3b,
+        ("4", "ms"): table4,
+    }
+
+
 @pytest.mark.skipif(not PAPER, reason="the paper's text is not at hand (../shared/paper)")
-def test_every_mean_and_deviation_stands_in_the_papers_tables():
-    text = re.sub(r"[^0-9.]+", " ", PAPER[0].read_text(encoding="utf-8"))
-    tables = text.split()
-    pairs = set(itertools.pairwise(tables))
-    for key, value in load_paper_results().items():
-        digits = 2 if key[1] in "24" else 1
-        printed = f"{abs(value.mean / value.scale):.{digits}f}", f"{value.std / value.scale:.{digits}f}"
-        assert printed in pairs, key
+def test_every_cell_is_the_papers():
+    classes = {"scgm": ("GM", "WM"), "ms": ("lesion",)}
+    segmentation = ("dice", "precision", "recall", "absolute_volume_difference", "relative_volume_difference")
+    checked = 0
+    for (table, dataset), lines in printed_tables().items():
+        shipped = load_paper_results(dataset, table)
+        per_class = ("brier_score",) if table in "24" else segmentation
+        columns = [(metric, name) for metric in per_class for name in classes[dataset]]
+        columns += [("entropy_mae", "")] if table in "24" else []
+        candidates = ("conv_ensemble", "softseg_staple") if table == "4" else SIX
+        for candidate, line in zip(candidates, lines, strict=True):
+            for (metric, name), (mean, std, starred) in zip(columns, line, strict=True):
+                value = shipped[table, candidate, metric, name]
+                assert (value.mean / value.scale, value.std / value.scale) == pytest.approx((mean, std)), (
+                    table,
+                    candidate,
+                )
+                assert value.significant is starred, (table, candidate, metric, name)
+                checked += 1
+    assert checked == len(load_paper_results())
