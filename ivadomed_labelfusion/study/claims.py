@@ -114,6 +114,20 @@ CLAIMS = (
         _frameworks("ece_exact_image", -1),
     ),
     Claim(
+        "calibration_paper_roi",
+        "SoftSeg is better calibrated than conventional training for each fusion in the union of raters and prediction "
+        "(ECE as the paper's code counts it).",
+        "Section 3.3, without the background",
+        _frameworks("ece_paper_roi", -1),
+    ),
+    Claim(
+        "calibration_exact_roi",
+        "SoftSeg is better calibrated than conventional training for each fusion in the union of raters and prediction "
+        "(ECE over every voxel).",
+        "Section 3.3, with the exact ECE, without the background",
+        _frameworks("ece_exact_roi", -1),
+    ),
+    Claim(
         "conventional_overconfident",
         "Conventional models are overconfident where confidence is below 1, for each fusion: it exceeds accuracy.",
         "Section 3.3, Figure 4",

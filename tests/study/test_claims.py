@@ -28,6 +28,8 @@ def test_built_in_findings_hold():
     for name in (
         "calibration_paper",
         "calibration_exact",
+        "calibration_paper_roi",
+        "calibration_exact_roi",
         "conventional_underestimates_entropy",
         "average_overestimates_entropy",
         "softseg_lower_entropy_mae",
