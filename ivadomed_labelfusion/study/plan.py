@@ -30,8 +30,8 @@ from ivadomed_labelfusion.study.candidates import (
 from ivadomed_labelfusion.study.splits import find_subjects, make_splits, read_centres, read_split, write_splits
 
 SETTINGS = "study.json"
-# what a study that was killed at its very start may leave behind
-_FIRST_ENTRIES = {".run.lock", "template", "splits", "models"}
+# what a study that was killed at its very start may leave behind, or its user has put there
+_FIRST_ENTRIES = {".run.lock", "template", "splits", "models", "profile-slurm"}
 # per kind of job: memory in MB and time in minutes that a cluster is asked for
 RESOURCES = {
     "train": {"mem_mb": 16000, "runtime": 1440},
