@@ -18,10 +18,10 @@ from scipy.stats import rankdata
 from ivadomed_labelfusion.errors import InputError
 
 OPTIMISM_NOTE = (
-    "p-values treat every (split, subject) pair as independent. Random splits test the same subjects again and again "
-    "with models trained on overlapping data, so the p-values are optimistic: read them as a ranking of evidence, not "
-    "as error rates. The bootstrap intervals resample subjects and do not have this defect with respect to subjects; "
-    "those of the ECE, one value per model, resample splits and do."
+    "p-values treat every (split, subject) pair as independent. Splits test the same subjects again and again with "
+    "models trained on overlapping data, so the p-values are optimistic: read them as a ranking of evidence, not as "
+    "error rates. The bootstrap intervals resample subjects and do not have this defect with respect to subjects; those "
+    "of the ECE, one value per model, resample splits and do."
 )
 EXACT_LIMIT = 50
 
@@ -140,7 +140,7 @@ def holm_adjust(p_values):
     return adjusted
 
 
-def bootstrap_mean_interval(values, subjects, *, models=None, seed, confidence=0.95, n_resamples=2000):
+def bootstrap_mean_interval(values, subjects, *, weights=None, seed, confidence=0.95, n_resamples=2000):
     """Percentile bootstrap interval of a mean that resamples subjects, not rows.
 
     All rows of a subject (every split in which it was tested) are drawn together, because they depend on each other.
@@ -148,8 +148,7 @@ def bootstrap_mean_interval(values, subjects, *, models=None, seed, confidence=0
     Args:
         values (array-like): ``(n,)`` values; NaN rows are left out.
         subjects (array-like): ``(n,)`` subject of each row.
-        models (array-like): ``(n,)`` model (split) of each row: the interval is that of `mean_over_models`. None takes
-            the mean over rows. A model without a row in a bootstrap sample is left out of that sample.
+        weights (array-like): ``(n,)`` weights of the rows in the mean, such as `model_weights`; None weighs all alike.
         seed (int): Seed of the generator; equal seeds and rows give equal intervals; the order of rows changes only
             rounding.
         confidence (float): In (0, 1).
@@ -163,11 +162,11 @@ def bootstrap_mean_interval(values, subjects, *, models=None, seed, confidence=0
         3.8.
     """
     values, subjects = np.asarray(values, dtype=np.float64), np.asarray(subjects)
-    models = np.zeros(values.shape) if models is None else np.asarray(models)
-    if not values.shape == subjects.shape == models.shape or values.ndim != 1:
+    weights = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    if not values.shape == subjects.shape == weights.shape or values.ndim != 1:
         raise InputError(
-            "values, subjects and models must be vectors of one length, "
-            f"got {values.shape}, {subjects.shape} and {models.shape}."
+            "values, subjects and weights must be vectors of one length, "
+            f"got {values.shape}, {subjects.shape} and {weights.shape}."
         )
     if not 0 < confidence < 1:
         raise InputError(f"confidence must lie between 0 and 1, got {confidence}.")
@@ -175,18 +174,29 @@ def bootstrap_mean_interval(values, subjects, *, models=None, seed, confidence=0
     names, subject = np.unique(subjects[keep], return_inverse=True)
     if names.size < 2:
         return float("nan"), float("nan")
-    n_models, model = np.unique(models[keep], return_inverse=True)
-    shape = (names.size, n_models.size)
-    counts, sums = np.zeros(shape), np.zeros(shape)
-    np.add.at(counts, (subject, model), 1)
-    np.add.at(sums, (subject, model), values[keep])
-    rng = np.random.default_rng(seed)
-    times_drawn = rng.multinomial(names.size, np.full(names.size, 1 / names.size), size=n_resamples)
-    drawn = times_drawn @ counts
-    model_means = np.divide(times_drawn @ sums, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
+    total = np.bincount(subject, weights=weights[keep])
+    sums = np.bincount(subject, weights=weights[keep] * values[keep])
+    draws = np.random.default_rng(seed).integers(names.size, size=(n_resamples, names.size))
+    means = sums[draws].sum(axis=1) / total[draws].sum(axis=1)
     tail = (1 - confidence) / 2
-    lower, upper = np.quantile(np.nanmean(model_means, axis=1), [tail, 1 - tail])
+    lower, upper = np.quantile(means, [tail, 1 - tail])
     return float(lower), float(upper)
+
+
+def model_weights(values, models):
+    """Return weights of rows with which their mean is `mean_over_models`: one over the rows of the row's model.
+
+    Args:
+        values (array-like): ``(n,)`` values; NaN rows do not count.
+        models (array-like): ``(n,)`` model (split) of each.
+
+    Returns:
+        ndarray: ``(n,)`` float64, 0 where the value is NaN.
+    """
+    valid = ~np.isnan(np.asarray(values, dtype=np.float64))
+    _, model = np.unique(np.asarray(models), return_inverse=True)
+    counts = np.bincount(model, weights=valid)
+    return np.where(valid, 1 / np.maximum(counts, 1)[model], 0.0)
 
 
 def mean_over_models(values, models):
@@ -333,8 +343,6 @@ def _summarise(name, own, partner, values, clusters, reference, seed, n_resample
     mine = values[positions]
     splits = np.array([split for split, _ in own])
     mean, std_models = mean_over_models(mine, splits)
-    # where splits themselves are resampled, each has one value and counts as often as it is drawn
-    by_split = not np.array_equal(clusters[positions], splits)
     _, std_subjects, n = mean_and_deviation(mine)
     draft = {
         "candidate": name,
@@ -345,7 +353,7 @@ def _summarise(name, own, partner, values, clusters, reference, seed, n_resample
         "std_models": std_models,
         "std_subjects": std_subjects,
         "interval": bootstrap_mean_interval(
-            mine, clusters[positions], models=splits if by_split else None, seed=seed, n_resamples=n_resamples
+            mine, clusters[positions], weights=model_weights(mine, splits), seed=seed, n_resamples=n_resamples
         ),
         "test": None,
         "n_unpaired": 0,
@@ -365,6 +373,6 @@ def _summarise(name, own, partner, values, clusters, reference, seed, n_resample
     draft["n_unpaired"] = len(own) + len(partner) - 2 * left.size
     draft["difference"], _ = mean_over_models(difference, splits)
     draft["difference_interval"] = bootstrap_mean_interval(
-        difference, clusters[left], models=splits if by_split else None, seed=seed, n_resamples=n_resamples
+        difference, clusters[left], weights=model_weights(difference, splits), seed=seed, n_resamples=n_resamples
     )
     return draft

@@ -16,6 +16,7 @@ from ivadomed_labelfusion.stats import (
     holm_adjust,
     mean_and_deviation,
     mean_over_models,
+    model_weights,
     wilcoxon_signed_rank,
     z_scores,
 )
@@ -173,16 +174,24 @@ def test_bootstrap_of_models_is_about_the_mean_of_their_means():
     values = np.where(models == "a", 0.0, 1.0) + rng.normal(0, 0.01, 48)
     mean, deviation = mean_over_models(values, models)
     assert (mean, deviation) == pytest.approx((2 / 3, np.std([0, 1, 1], ddof=1)), abs=0.02)
-    lower, upper = bootstrap_mean_interval(values, np.arange(48), models=models, seed=0)
-    assert lower <= mean <= upper
+    weights = model_weights(values, models)
+    assert np.average(values, weights=weights) == pytest.approx(mean)
+    lower, upper = bootstrap_mean_interval(values, np.arange(48), weights=weights, seed=0)
+    assert lower < mean < upper
     of_rows = bootstrap_mean_interval(values, np.arange(48), seed=0)
     assert of_rows[1] < mean
-    # equally many people in every model: both means are the same
-    subjects, models = np.tile(np.arange(12), 3), np.repeat([0, 1, 2], 12)
-    values = rng.normal(size=36)
-    assert bootstrap_mean_interval(values, subjects, models=models, seed=3) == pytest.approx(
-        bootstrap_mean_interval(values, subjects, seed=3)
-    )
+
+
+def test_bootstrap_knows_that_centres_differ():
+    """Each model tests one centre: which centres' people are drawn is part of the uncertainty."""
+    values = np.repeat([0.0, 0.0, 0.0, 1.0], 5)
+    weights = model_weights(values, np.repeat(["a", "b", "c", "d"], 5))
+    lower, upper = bootstrap_mean_interval(values, np.arange(20), weights=weights, seed=0)
+    assert upper - lower > 0.3
+
+
+def test_model_weights_leave_out_missing_values():
+    assert model_weights([1, np.nan, 2, 3], ["a", "a", "a", "b"]).tolist() == [0.5, 0, 0.5, 1]
 
 
 def test_bootstrap_corner_cases():

@@ -8,6 +8,7 @@ from ivadomed_labelfusion import figures
 OVERCONFIDENT = figures.OKABE_ITO["orange"]
 UNDERCONFIDENT = "#7B3294"
 IDENTITY = "#C1121F"
+FEW_VOXELS = 50
 _BAR = "#B9CFE4"
 _DOT = "#D62828"
 # the faint background of a sigmoid would hide the image
@@ -18,8 +19,8 @@ def draw_reliability(axes, curve, *, title=None):
     """Draw a reliability diagram in the style of the paper's Figure 4.
 
     Bars are accuracy; the band between accuracy and confidence is orange where the model is overconfident (accuracy
-    below confidence) and purple where it is underconfident. The red line is perfect calibration. The title ends with
-    the ECE in percent.
+    below confidence) and purple where it is underconfident; bins of fewer than `FEW_VOXELS` voxels are pale. The red
+    line is perfect calibration. The title ends with the ECE in percent.
 
     Args:
         axes (matplotlib Axes): Where to draw.
@@ -32,18 +33,20 @@ def draw_reliability(axes, curve, *, title=None):
         filled = curve.bin_count > 0
         accuracy, confidence = curve.bin_accuracy, curve.bin_confidence
         options = {"align": "edge", "edgecolor": "white", "linewidth": 0.6}
-        low = np.minimum(accuracy, confidence)[filled]
-        axes.bar(left[filled], low, width[filled], color=_BAR, **options)
+        low, gap = np.minimum(accuracy, confidence), np.abs(accuracy - confidence)
+        # a handful of voxels says little, and its bar must not shout
+        alpha = np.where(curve.bin_count < FEW_VOXELS, 0.2, 0.85)
+        for bin_ in np.flatnonzero(filled):
+            axes.bar(left[bin_], low[bin_], width[bin_], color=_BAR, alpha=min(1.0, alpha[bin_] + 0.15), **options)
         for color, label, chosen in (
             (OVERCONFIDENT, "overconfident", filled & (accuracy < confidence)),
             (UNDERCONFIDENT, "underconfident", filled & (accuracy > confidence)),
         ):
-            if chosen.any():
-                bottom = np.minimum(accuracy, confidence)[chosen]
-                gap = np.abs(accuracy - confidence)[chosen]
-                axes.bar(
-                    left[chosen], gap, width[chosen], bottom=bottom, color=color, label=label, alpha=0.85, **options
-                )
+            for bin_ in np.flatnonzero(chosen):
+                own = {"bottom": low[bin_], "color": color, "alpha": alpha[bin_]}
+                # an underscore keeps all but the last out of the legend
+                own["label"] = label if bin_ == np.flatnonzero(chosen)[-1] else f"_{label}"
+                axes.bar(left[bin_], gap[bin_], width[bin_], **own, **options)
         for edge, size, value in zip(left[filled], width[filled], accuracy[filled], strict=True):
             axes.plot([edge, edge + size], [value, value], color="black", linewidth=1)
         axes.plot([0, 1], [0, 1], color=IDENTITY, linewidth=1)

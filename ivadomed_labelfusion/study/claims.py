@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ivadomed_labelfusion.stats import bootstrap_mean_interval, mean_over_models
+from ivadomed_labelfusion.stats import bootstrap_mean_interval, mean_over_models, model_weights
 from ivadomed_labelfusion.study.columns import (
     ENTROPY_PREDICTION,
     ENTROPY_RATERS,
@@ -305,7 +305,7 @@ def _compare(comparison, results, models, class_name, seed):
     people = splits if per_model else frames[0].loc[values.index, person]
     n_clusters = len(set(people))
     mean, _ = mean_over_models(values, splits)
-    low, high = bootstrap_mean_interval(values, people, models=None if per_model else splits, seed=seed)
+    low, high = bootstrap_mean_interval(values, people, weights=model_weights(values, splits), seed=seed)
     unit = "splits" if per_model else "subjects"
     line = f"{title} = {mean:.3g} [{low:.3g}, {high:.3g}], expected {'<' if comparison.sign < 0 else '>'} 0"
     line += f", n = {len(values)}, {n_clusters} {unit}"

@@ -115,7 +115,7 @@ def reliability_figure(curves, ece, *, form, region):
         ece (dict): Candidate to the ECE printed above its diagram: the mean over its models, as in the tables. That of
             the pooled curve is never larger, because the errors of different models cancel.
         form (str): ``exact``, ``paper`` or ``raters``.
-        region (str): ``image`` or ``roi``.
+        region (str): ``image`` or ``roi`` (union of raters and prediction).
     """
     figure, panels = _grid(len(curves), height_each=2.0)
     with figures.style():
@@ -136,7 +136,7 @@ def reliability_figure(curves, ece, *, form, region):
         if handles:
             figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
         figure.supylabel("Accuracy", fontsize=8)
-        where = {"image": "whole image", "roi": "union of raters and prediction"}[region]
+        where = {"image": "whole image", "roi": "ROI"}[region]
         figure.suptitle(f"{_FORMS[form]}, {where}", fontsize=7)
     return figure
 
@@ -180,7 +180,7 @@ def composite_figure(results, styles):
             range(len(means)), [display_name(name) + (" (ref)" if name == REFERENCE else "") for name in means.index]
         )
         axes.invert_yaxis()
-        axes.set_xlabel("Composite score (sum of z-scores)")
+        axes.set_xlabel("Composite score (sum of z-scores)\n* p < 0.05 against Conv-STAPLE")
     return figure
 
 

@@ -8,7 +8,7 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.stats import OPTIMISM_NOTE
 from ivadomed_labelfusion.study.columns import ECE_METRICS, FRAMEWORKS, METRICS, REFERENCE, classes_of, display_name
 from ivadomed_labelfusion.study.paper_results import PAPER_MEAN_ECE, load_paper_results
-from ivadomed_labelfusion.study.summary import summarise
+from ivadomed_labelfusion.study.summary import SIGNIFICANCE, summarise
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,10 @@ def _lay_out(spec, summary, class_names, notes):
     header = ("Candidate", *(_heading(*key, scales[key]) for key in columns))
     pairs = summary.loc[summary["n_pairs"] > 0, "n_pairs"]
     counts = " to ".join(dict.fromkeys([str(pairs.min()), str(pairs.max())]))
-    paired = () if pairs.empty else (f"{PAIRS}{counts}.", OPTIMISM_NOTE)
+    # with few pairs not even the most extreme outcome is significant
+    smallest = 0.0 if pairs.empty else 2.0 ** (1 - int(pairs.max()))
+    limit = f" No p-value can be below {smallest:.2g} with so few." if smallest > SIGNIFICANCE else ""
+    paired = () if pairs.empty else (f"{PAIRS}{counts}.{limit}", OPTIMISM_NOTE)
     legend = (
         LEGEND
         if REFERENCE in candidates

@@ -77,7 +77,7 @@ def test_reliability_diagrams_title_the_ece():
     ece = {"conv_staple": 0.2, "softseg_staple": 0.1, "mine": 0.05}
     figure = reliability_figure(dict.fromkeys(ece, curve), ece, form="exact", region="roi")
     assert "Conv-STAPLE\nECE: 20.0 %" in texts(figure)
-    assert figure.get_suptitle() == "Every voxel against STAPLE, union of raters and prediction"
+    assert figure.get_suptitle() == "Every voxel against STAPLE, ROI"
     assert sum(axes.get_visible() for axes in figure.axes) == 3
 
 
