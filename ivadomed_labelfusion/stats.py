@@ -20,8 +20,8 @@ from ivadomed_labelfusion.errors import InputError
 OPTIMISM_NOTE = (
     "p-values treat every (split, subject) pair as independent. Splits test the same subjects again and again with "
     "models trained on overlapping data, so the p-values are optimistic: read them as a ranking of evidence, not as "
-    "error rates. The bootstrap intervals resample subjects and do not have this defect with respect to subjects; those "
-    "of the ECE, one value per model, resample splits and do."
+    "error rates. The bootstrap intervals resample subjects and do not have this defect with respect to subjects; "
+    "those of the ECE, one value per model, resample splits and do."
 )
 EXACT_LIMIT = 50
 
