@@ -128,6 +128,13 @@ CLAIMS = (
         _frameworks("ece_exact_roi", -1),
     ),
     Claim(
+        "calibration_raters",
+        "SoftSeg is better calibrated than conventional training for each fusion against the raters' share (ECE over every "
+        "voxel).",
+        "Section 3.3, against the raters instead of STAPLE",
+        _frameworks("ece_raters_image", -1),
+    ),
+    Claim(
         "conventional_overconfident",
         "Conventional models are overconfident where confidence is below 1, for each fusion: it exceeds accuracy.",
         "Section 3.3, Figure 4",

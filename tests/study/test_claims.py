@@ -30,6 +30,7 @@ def test_built_in_findings_hold():
         "calibration_exact",
         "calibration_paper_roi",
         "calibration_exact_roi",
+        "calibration_raters",
         "conventional_underestimates_entropy",
         "average_overestimates_entropy",
         "softseg_lower_entropy_mae",
