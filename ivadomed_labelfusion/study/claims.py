@@ -129,8 +129,8 @@ CLAIMS = (
     ),
     Claim(
         "calibration_raters",
-        "SoftSeg is better calibrated than conventional training for each fusion against the raters' share (ECE over every "
-        "voxel).",
+        "SoftSeg is better calibrated than conventional training for each fusion against the raters' share (ECE over "
+        "every voxel).",
         "Section 3.3, against the raters instead of STAPLE",
         _frameworks("ece_raters_image", -1),
     ),
