@@ -23,10 +23,14 @@ from ivadomed_labelfusion.study.collect import (
     pooled_curves,
     read_frame,
 )
+from ivadomed_labelfusion.study.columns import column, display_name
 from ivadomed_labelfusion.study.plan import class_names
 from ivadomed_labelfusion.study.render import to_markdown, write_tables
 from ivadomed_labelfusion.study.summary import add_composite
 from ivadomed_labelfusion.study.tables import PAIRS, build_tables, compare_with_paper
+
+# a class that is hardly found at all: no candidate of the paper has a mean Dice below 0.5
+UNLEARNED_DICE = 0.2
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,21 @@ def study_notes(study, models):
     return notes
 
 
+def unlearned_models(results, class_names):
+    """Return the models with a class whose mean Dice over the test images is below `UNLEARNED_DICE`.
+
+    Args:
+        results (DataFrame): One row per candidate, split and image.
+        class_names (sequence of str): Classes in the configuration's order.
+
+    Returns:
+        list of str: Such as ``SoftSeg-Average split-05``; empty where Dice was not measured.
+    """
+    columns = [name for name in (column("dice", class_name) for class_name in class_names) if name in results]
+    lowest = results.groupby(["candidate", "split"], sort=False)[columns].mean().min(axis=1)
+    return [f"{display_name(candidate)} {split}" for candidate, split in lowest.index[lowest < UNLEARNED_DICE]]
+
+
 def write_results(study, *, compare_paper=False):
     """Collect the finished models and write ``results/``: CSV files, ``tables/``, ``figures/``, claims and a README.
 
@@ -81,6 +100,12 @@ def write_results(study, *, compare_paper=False):
     models = collect_models(study, reliability)
     losses = collect_losses(study)
     notes = study_notes(study, models)
+    unlearned = unlearned_models(results, names)
+    if unlearned:
+        notes.append(
+            f"Dice below {UNLEARNED_DICE:g}: training failed for {', '.join(unlearned)}. Their results are in every "
+            "mean. More epochs or a lower learning rate may help."
+        )
     if not Path(study.bids).is_dir():
         notes.append(f"No figure compares the predictions by eye, because {study.bids} is not on this machine.")
     ensembles = [candidate.name for candidate in study.candidates if candidate.ensemble]

@@ -14,6 +14,7 @@ from simulated_study import CANDIDATES, CLASSES, simulate
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.study.columns import column
 from ivadomed_labelfusion.study.render import escape_latex, to_latex, to_markdown, write_tables
+from ivadomed_labelfusion.study.results import unlearned_models
 from ivadomed_labelfusion.study.summary import add_composite, summarise
 from ivadomed_labelfusion.study.tables import build_tables, compare_with_paper
 
@@ -118,6 +119,15 @@ def test_means_over_fewer_models_are_named(simulated):
     notes = build_tables(results, models, CLASSES)["ece"].notes
     assert "ECE paper, image [%]: means over 8 models, but SoftSeg-STAPLE 7: not defined in the others." in notes
     assert not any("means over" in note for note in build_tables(results, models, CLASSES)["table2"].notes)
+
+
+def test_models_that_learned_nothing_are_named(simulated):
+    results, _ = simulated
+    assert unlearned_models(results, CLASSES) == []
+    failed = (results["candidate"] == "softseg_average") & (results["split"] == "split-02")
+    results = results.assign(**{column("dice", "GM"): results[column("dice", "GM")].mask(failed, 0.01)})
+    assert unlearned_models(results, CLASSES) == ["SoftSeg-Average split-02"]
+    assert unlearned_models(results[["candidate", "split"]], CLASSES) == []
 
 
 def test_without_the_reference_nothing_is_tested(simulated):
