@@ -159,7 +159,10 @@ def test_a_killed_run_whose_engine_lives_on_is_joined_by_no_second_one(dataset, 
     engine, deadline = None, time.time() + 120
     while engine is None and time.time() < deadline:
         time.sleep(0.05)
-        started = {child: child.cmdline() for child in psutil.Process(process.pid).children()}
+        started = {}
+        for child in psutil.Process(process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # a short-lived one may be gone already
+                started[child] = child.cmdline()
         engine = next(
             (child for child, line in started.items() if "snakemake" in line and "--unlock" not in line), None
         )
