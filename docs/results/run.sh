@@ -17,8 +17,8 @@ ivadomed_labelfusion study run --bids data/SCGM --output study_scgm --template s
     --set 'transformation.CenterCrop.size=[80,64]'
 
 ivadomed_labelfusion study run --bids data/MSSEG2016 --output study_ms --template ms --splits 5 --cores 2 \
-    --candidates all,conv_ensemble --epochs 50 --filters 8 --depth 3 --batch-size 8 \
-    --set training_parameters.scheduler.initial_lr=0.005 \
+    --candidates all,conv_ensemble --epochs 100 --filters 8 --depth 3 --batch-size 8 \
+    --set training_parameters.scheduler.initial_lr=0.002 \
     --set default_model.dropout_rate=0.1 \
     --set transformation.Resample.hspace=2 --set transformation.Resample.wspace=2 \
     --set 'transformation.CenterCrop.size=[72,84]' \

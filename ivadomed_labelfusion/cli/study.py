@@ -51,18 +51,6 @@ example:
 """
 
 
-# keys that the study gives every model itself, and what to use instead
-SET_BY_THE_STUDY = {
-    "path_output": "It is a folder below --output.",
-    "model_name": "It is the candidate's name.",
-    "log_file": "Logs are in the folder of the model.",
-    "gpu_ids": "Use --gpus.",
-    "loader_parameters.path_data": "Use --bids.",
-    "split_dataset.fname_split": "Use --splits, --design and --seed.",
-    "split_dataset.random_seed": "Use --seed.",
-}
-
-
 def get_parser():
     """Return the argument parser."""
     parser = argparse.ArgumentParser(
@@ -176,7 +164,7 @@ def _whole_number(text, lowest):
 
 
 def _overrides(parsed):
-    from ivadomed_labelfusion.study.candidates import merge_patch
+    from ivadomed_labelfusion.study.candidates import check_left_to_the_study, merge_patch
 
     shorthands = {
         "training_parameters.training_time.num_epochs": parsed.epochs,
@@ -196,13 +184,11 @@ def _overrides(parsed):
             settings.append((key, value))
     patch = {}
     for key, value in settings:
-        own = next((name for name in SET_BY_THE_STUDY if key == name or name.startswith(f"{key}.")), None)
-        if own:
-            raise InputError(f"--set must leave {own} to the study, got {key}. {SET_BY_THE_STUDY[own]}")
         if value is None:
             raise InputError(f"--set gives keys a value, got {key}=null. Remove a key with a candidate's overrides.")
         for part in reversed(key.split(".")):
             value = {part: value}
+        check_left_to_the_study(value, "--set")
         patch = merge_patch(patch, value)
     return patch
 

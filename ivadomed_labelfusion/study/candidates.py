@@ -22,6 +22,16 @@ ENSEMBLES = tuple(f"{framework}_ensemble" for framework in FRAMEWORKS)
 DATASETS = ("scgm", "ms")
 RATER_TRANSFORMS = ("FuseRaters", "SampleRater")
 _USER_KEYS = ("name", "base", "overrides", "raters", "ensemble")
+# keys that the study gives every model itself, and what to use instead
+_SET_BY_THE_STUDY = {
+    "path_output": "It is a folder below --output.",
+    "model_name": "It is the candidate's name.",
+    "log_file": "Logs are in the folder of the model.",
+    "gpu_ids": "Use --gpus.",
+    "loader_parameters.path_data": "Use --bids.",
+    "split_dataset.fname_split": "Use --splits, --design and --seed.",
+    "split_dataset.random_seed": "Use --seed.",
+}
 
 
 @dataclass(frozen=True)
@@ -112,11 +122,30 @@ def _user_candidate(entry, where):
     overrides, raters, ensemble = entry.get("overrides") or {}, entry.get("raters") or [], entry.get("ensemble", False)
     if not isinstance(overrides, dict):
         raise InputError(f"{where}: overrides must be a mapping of configuration keys, got {overrides!r}.")
+    check_left_to_the_study(overrides, f"{where}: overrides")
     if not isinstance(raters, list) or not all(type(rater) is int and rater > 0 for rater in raters):
         raise InputError(f"{where}: raters must be a list of positions in target_suffix from 1, got {raters!r}.")
     if not isinstance(ensemble, bool):
         raise InputError(f"{where}: ensemble must be true or false, got {ensemble!r}.")
     return Candidate(name, base, overrides, tuple(dict.fromkeys(raters)), ensemble)
+
+
+def check_left_to_the_study(patch, where):
+    """Raise an `InputError`, which starts with ``where``, if a merge patch touches a key that the study sets itself."""
+    for path, _ in leaves(patch):
+        touched = ".".join(map(str, path))
+        for key, instead in _SET_BY_THE_STUDY.items():
+            if f"{touched}.".startswith(f"{key}.") or key.startswith(f"{touched}."):
+                raise InputError(f"{where} must leave {key} to the study, got {touched}. {instead}")
+
+
+def leaves(patch, prefix=()):
+    """Yield ``(key path, value)`` of everything that a merge patch sets or removes."""
+    for key, value in patch.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*prefix, key))
+        else:
+            yield (*prefix, key), value
 
 
 def merge_patch(target, patch):

@@ -23,6 +23,7 @@ from ivadomed_labelfusion.study.candidates import (
     DATASETS,
     Candidate,
     base_config,
+    leaves,
     merge_patch,
     raters_first,
     training_config,
@@ -119,7 +120,7 @@ class Study:
         template = base_config(self.template, self.candidates[0].base)
         lines = [
             f"{'.'.join(path)} = {value} (template: {_look_up(template, path)})"
-            for path, value in _leaves(self.overrides)
+            for path, value in leaves(self.overrides)
             if _look_up(template, path) != value
         ]
         notes = ["Settings that differ from the template: " + "; ".join(lines) + "."] if lines else []
@@ -130,14 +131,6 @@ class Study:
             if len(own) > 1:
                 notes.append(f"Candidate {candidate.name}: {'; '.join(own)}.")
         return notes
-
-
-def _leaves(patch, prefix=()):
-    for key, value in patch.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, (*prefix, key))
-        else:
-            yield (*prefix, key), value
 
 
 def _look_up(config, path):

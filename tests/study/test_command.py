@@ -31,6 +31,7 @@ def test_paper_splits_follow_the_template(dataset, tmp_path):
 def test_overrides_come_from_the_options(dataset, tmp_path):
     options = ["--template", "ms", "--epochs", "3", "--filters", "8", "--depth", "2", "--batch-size", "4"]
     options += ["--set", "training_parameters.scheduler.initial_lr=0.01", "--set", "loader_parameters.slice_axis=axial"]
+    options += ["--set", 'split_dataset={"balance": "sex"}']
     assert _overrides(parse(dataset, tmp_path, *options)) == {
         "training_parameters": {
             "training_time": {"num_epochs": 3},
@@ -39,6 +40,7 @@ def test_overrides_come_from_the_options(dataset, tmp_path):
         },
         "default_model": {"n_filters": 8, "depth": 2},
         "loader_parameters": {"slice_axis": "axial"},
+        "split_dataset": {"balance": "sex"},
     }
     with pytest.raises(InputError, match="KEY=VALUE"):
         _overrides(parse(dataset, tmp_path, "--template", "ms", "--set", "epochs"))
