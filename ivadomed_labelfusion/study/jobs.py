@@ -31,7 +31,7 @@ THRESHOLD_INCREMENT = "0.05"
 
 
 def main(args=None):
-    """Run one job; exit status 1 and ``failed.json`` beside the model when it fails."""
+    """Run one job; exit status 1 and ``failed.json`` beside the model when it fails, 130 when it is interrupted."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("model", help="such as conv_staple/split-01")
@@ -39,7 +39,10 @@ def main(args=None):
     parser.add_argument("--log", required=True, help="where the output of ivadomed goes")
     parsed = parser.parse_args(args)
     study = load_study(parsed.study)
-    return run_job(study, parsed.kind, parsed.model, Path(parsed.log).resolve())
+    try:
+        return run_job(study, parsed.kind, parsed.model, Path(parsed.log).resolve())
+    except KeyboardInterrupt:
+        return 130
 
 
 def run_job(study, kind, model, log):
@@ -72,8 +75,7 @@ def run_job(study, kind, model, log):
             except Exception as error:
                 _record_failure(folder, kind, error, log)
                 raise
-            finally:
-                (folder / "running.json").unlink(missing_ok=True)
+            (folder / "running.json").unlink()
             seconds = time.time() - started
             where = {"host": host, "slurm_job": os.environ.get("SLURM_JOB_ID")}
             write_json(done, {"kind": kind, "seconds": round(seconds, 1), **where, **details})
@@ -317,6 +319,7 @@ def _record_failure(folder, kind, error, log):
     attempts = earlier.get("attempts", 0) + 1 if earlier.get("kind") == kind else 1
     content = {"kind": kind, "reason": reason, "attempts": attempts, "log": str(log), "time": time.time()}
     write_json(folder / "failed.json", content, overwrite=True)
+    (folder / "running.json").unlink()
 
 
 def _last_words(log):

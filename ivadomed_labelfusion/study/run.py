@@ -120,7 +120,14 @@ def run_workflow(study, lock, *, profile=None):
     """
     folder = profile_folder(study, profile) if profile else None
     command = snakemake_command(study, profile=folder)
-    inherited = {"check": False, "pass_fds": [lock.fileno()]}
+    inherited = {"pass_fds": [lock.fileno()]}
     # a run that was killed leaves Snakemake's own lock behind; `only_run` is the one that counts
-    subprocess.run([*command, "--unlock"], **inherited, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return subprocess.run(command, **inherited).returncode
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([*command, "--unlock"], check=False, **inherited, **silent)
+    process = subprocess.Popen(command, **inherited)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        # Ctrl-C reached Snakemake as well; `subprocess.run` would kill it before it has cancelled a cluster's jobs
+        process.wait()
+        raise

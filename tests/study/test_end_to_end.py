@@ -181,6 +181,28 @@ def test_a_killed_run_whose_engine_lives_on_is_joined_by_no_second_one(dataset, 
         psutil.wait_procs(victims, timeout=20)
 
 
+def test_ctrl_c_stops_every_process_and_says_how_to_go_on(dataset, tmp_path):
+    import psutil
+
+    output = tmp_path / "interrupted"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(arguments(dataset, output), start_new_session=True, **pipes)
+    deadline = time.time() + 300
+    while not list(output.glob("models/*/*/checkpoint.pth.tar")) and process.poll() is None and time.time() < deadline:
+        time.sleep(0.02)
+    started = psutil.Process(process.pid).children(recursive=True)
+    # as a terminal does it: everything in the foreground gets the signal
+    os.killpg(process.pid, signal.SIGINT)
+    shown, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, shown
+    assert "Interrupted. Repeat the command to go on." in shown
+    assert "Traceback" not in shown
+    assert started
+    assert not [child for child in started if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert not list(output.glob("models/*/*/failed.json"))
+    assert "goes on with the next 'study run'" in run([COMMAND, "study", "status", str(output)]).stdout
+
+
 def test_a_failing_candidate_is_tried_twice_and_stops_nobody(dataset, resumed, tmp_path):
     output, _, _ = resumed
     before = done_files(output)
