@@ -1,8 +1,11 @@
 """The SLURM profile against a real SLURM on this machine: every job goes through sbatch and finishes."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from importlib import resources
 from pathlib import Path
 
@@ -31,7 +34,9 @@ def cluster(tmp_path_factory):
     subprocess.run(["bash", str(SCRIPT), "stop", str(folder)], check=True)
 
 
-def test_a_study_goes_through_sbatch_and_finishes(cluster, tmp_path):
+@pytest.fixture
+def study_run(cluster, tmp_path):
+    """Return ``(folder of the study, command)`` of one model, with a profile for a machine as small as this one."""
     for make in (
         ["phantom", "scgm", str(tmp_path / "raw"), "--subjects", "4", "--seed", "1", "--size", "small"],
         ["prepare", "scgm", str(tmp_path / "raw"), str(tmp_path / "bids")],
@@ -46,19 +51,46 @@ def test_a_study_goes_through_sbatch_and_finishes(cluster, tmp_path):
     quick = "slurm-init-seconds-before-status-checks: 2\nseconds-between-status-checks: 2\n"
     profile.write_text(f"{shipped}{quick}set-resources:\n{small}\n")
     options = ["--template", "scgm", "--candidates", "conv_staple", "--splits", "1", "--gpus", "0"]
-    options += ["--epochs", "1", "--filters", "4", "--depth", "2", "--profile", "slurm"]
-    command = [COMMAND, "study", "run", "--bids", str(tmp_path / "bids"), "--output", str(study), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    options += ["--filters", "4", "--depth", "2", "--profile", "slurm"]
+    return study, [COMMAND, "study", "run", "--bids", str(tmp_path / "bids"), "--output", str(study), *options]
+
+
+def remembered(number):
+    """Return what SLURM itself knows of a job."""
+    return subprocess.run(["scontrol", "show", "job", number], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_study_goes_through_sbatch_and_finishes(study_run):
+    study, command = study_run
+    done = subprocess.run([*command, "--epochs", "1"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     folder = study / "models" / "conv_staple" / "split-01"
     jobs = [json.loads((folder / f"{kind}.done.json").read_text()) for kind in ("train", "test", "evaluate")]
     numbers = [job["slurm_job"] for job in jobs]
     assert all(numbers)
     assert len(set(numbers)) == 3
-    # what SLURM itself remembers of the jobs: finished, with the memory and time that were asked for
     for number in numbers:
-        shown = subprocess.run(["scontrol", "show", "job", number], capture_output=True, text=True, check=True).stdout
+        shown = remembered(number)
         assert "JobState=COMPLETED" in shown
         assert "TimeLimit=00:20:00" in shown
         assert "mem=2000M" in shown or "MinMemoryNode=2000M" in shown
     assert (study / "results" / "tables" / "table2.csv").exists()
+
+
+def test_ctrl_c_cancels_the_jobs_of_the_cluster(study_run):
+    study, command = study_run
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen([*command, "--epochs", "500"], start_new_session=True, **pipes)
+    training = study / "models" / "conv_staple" / "split-01" / "checkpoint.pth.tar"
+    deadline = time.time() + 300
+    while not training.exists() and process.poll() is None and time.time() < deadline:
+        time.sleep(0.1)
+    queued = subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True, check=True).stdout.split()
+    os.killpg(process.pid, signal.SIGINT)
+    shown, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, shown
+    assert len(queued) == 1, shown
+    deadline = time.time() + 60
+    while "JobState=COMPLETING" in remembered(queued[0]) and time.time() < deadline:
+        time.sleep(0.5)
+    assert "JobState=CANCELLED" in remembered(queued[0])
