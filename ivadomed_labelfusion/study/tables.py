@@ -119,13 +119,15 @@ def _lay_out(spec, summary, class_names, notes):
         for class_name in classes_of(name, class_names)
         if ((summary["metric"] == name) & (summary["class"] == class_name)).any()
     ]
-    scales = {key: _shown_scale(METRICS[key[0]], _select(summary, *key)["mean"]) for key in columns}
+    means = {key: _select(summary, *key)["mean"] for key in columns}
+    scales = {key: _shown_scale(METRICS[key[0]], means[key]) for key in columns}
+    digits = {key: _shown_digits(METRICS[key[0]], means[key], scales[key]) for key in columns}
     candidates = list(dict.fromkeys(summary["candidate"]))
     lines = {(row["candidate"], row["metric"], row["class"]): row for row in summary.to_dict("records")}
     rows = []
     for candidate in candidates:
         name = display_name(candidate) + (" (ref)" if candidate == REFERENCE else "")
-        cells = [_value_cell(lines.get((candidate, *key)), METRICS[key[0]], scales[key]) for key in columns]
+        cells = [_value_cell(lines.get((candidate, *key)), scales[key], digits[key]) for key in columns]
         rows.append((Cell(name), *cells))
     header = ("Candidate", *(_heading(*key, scales[key]) for key in columns))
     pairs = summary.loc[summary["n_pairs"] > 0, "n_pairs"]
@@ -167,6 +169,13 @@ def _shown_scale(metric, means):
     return 1.0 if not largest > 0 else 10.0 ** math.floor(math.log10(largest))
 
 
+def _shown_digits(metric, means, scale):
+    """Return the decimals of a column: the paper's, or up to four for two significant digits of the largest mean."""
+    usual = 2 if metric.scale in (None, 1.0) else 1
+    largest = max((abs(mean) for mean in means if not math.isnan(mean)), default=0.0) / scale
+    return max(usual, min(4, 1 - math.floor(math.log10(largest)))) if largest > 0 else usual
+
+
 def _heading(name, class_name, scale):
     label = METRICS[name].label
     if METRICS[name].scale is None and scale != 1.0:
@@ -174,10 +183,9 @@ def _heading(name, class_name, scale):
     return f"{label} {class_name}".strip()
 
 
-def _value_cell(line, metric, scale):
+def _value_cell(line, scale, digits):
     if line is None or not line["n"]:
         return Cell("–")
-    digits = 2 if metric.scale in (None, 1.0) else 1
     text = re.sub(r"^-(0\.0*)$", r"\1", f"{line['mean'] / scale:.{digits}f}")
     if not math.isnan(line["std"]):
         text += f" ± {line['std'] / scale:.{digits}f}"
@@ -225,6 +233,8 @@ def _set_beside(spec, shared, paper, study_notes):
     ours = {(row["candidate"], row["metric"], row["class"]): row for row in shared}
     theirs = {key[1:]: value for key, value in paper.items() if key[1:] in ours}
     scales = {key[1:]: value.scale for key, value in theirs.items()}
+    means = {key: [row["mean"] for row in shared if (row["metric"], row["class"]) == key] for key in columns}
+    digits = {key: _shown_digits(METRICS[key[0]], means[key], scales[key]) for key in columns}
     best_ours = _best_of({key: row["mean"] for key, row in ours.items()})
     best_theirs = _best_of({key: value.mean for key, value in theirs.items()})
     header = ["Candidate"]
@@ -233,11 +243,11 @@ def _set_beside(spec, shared, paper, study_notes):
     rows = []
     for candidate in dict.fromkeys(row["candidate"] for row in shared):
         cells = [Cell(display_name(candidate))]
-        for metric, class_name in columns:
-            key = candidate, metric, class_name
+        for column in columns:
+            key = candidate, *column
             # best among the candidates of the paper, ours may have more
             line = ours.get(key) and {**ours[key], "best": key in best_ours}
-            cells.append(_value_cell(line, METRICS[metric], scales[metric, class_name]))
+            cells.append(_value_cell(line, scales[column], digits[column]))
             cells.append(_paper_cell(theirs.get(key), key in best_theirs))
         rows.append(tuple(cells))
     records = [
@@ -286,7 +296,7 @@ def _order_notes(columns, records):
 def _ece_beside_paper(summary, dataset, study_notes):
     import pandas as pd
 
-    rows, records = [], []
+    lines, records = {}, []
     metrics = list(dict.fromkeys(summary["metric"]))
     for framework, name in FRAMEWORKS.items():
         names = [f"{framework}_{fusion}" for fusion in ("staple", "average", "random")]
@@ -295,11 +305,22 @@ def _ece_beside_paper(summary, dataset, study_notes):
         label = f"{name}, mean of {n_fusions} of 3 fusions" if n_fusions < 3 else f"{name}, mean of three fusions"
         ours = {metric: chosen.loc[chosen["metric"] == metric, "mean"].mean() for metric in metrics}
         paper = PAPER_MEAN_ECE[dataset, framework]
-        cells = [Cell("–" if math.isnan(ours[metric]) else f"{ours[metric] * 100:.1f}") for metric in metrics]
-        rows.append((Cell(label), *cells, Cell(f"{paper * 100:.1f}")))
+        lines[label] = ours, Cell(f"{paper * 100:.1f}")
         records += [
             {"framework": framework, "metric": metric, "mean": ours[metric], "paper_mean": paper} for metric in metrics
         ]
+    scales = {metric: METRICS[metric].scale for metric in metrics}
+    digits = {
+        metric: _shown_digits(METRICS[metric], [ours[metric] for ours, _ in lines.values()], scales[metric])
+        for metric in metrics
+    }
+    rows = []
+    for label, (ours, paper_cell) in lines.items():
+        cells = [
+            Cell("–" if math.isnan(ours[metric]) else f"{ours[metric] / scales[metric]:.{digits[metric]}f}")
+            for metric in metrics
+        ]
+        rows.append((Cell(label), *cells, paper_cell))
     header = ("Framework", *(METRICS[metric].label for metric in metrics), "paper [%]")
     notes = ("The paper prints the ECE only as the mean over the three fusions (Section 3.3).", *study_notes)
     return Table("Expected calibration error, beside the paper", header, tuple(rows), notes, pd.DataFrame(records))

@@ -187,6 +187,29 @@ def test_beside_the_paper(tables):
         compare_with_paper(tables, "my_config.json")
 
 
+def test_small_values_keep_two_digits(simulated):
+    results, models = (frame.copy() for frame in simulated)
+    entropy = [column for column in results if column.startswith("ir_entropy")]
+    results[entropy] /= 20
+    ece = [column for column in models if column.startswith("ece")]
+    models[ece] /= 100
+    tables = build_tables(results, models, CLASSES)
+    beside = compare_with_paper(tables, "scgm")
+
+    def shown(table, heading):
+        column = next(k for k, text in enumerate(table.header) if text.startswith(heading))
+        return [float(row[column].text.split(" ")[0]) for row in table.rows]
+
+    # the paper's unit of SCGM is 10^3 nats
+    largest = beside["table2_vs_paper"].summary.query("metric == 'entropy_mae'")["mean"].max() / 1e3
+    assert 0 < largest < 0.1
+    assert max(shown(beside["table2_vs_paper"], "Entropy MAE [nats] (×10^3)")) == float(f"{largest:.2g}")
+    for table in (tables["ece"], beside["ece_vs_paper"]):
+        largest = table.summary.query("metric == 'ece_exact_image'")["mean"].max() * 100
+        assert 0 < largest < 1
+        assert max(shown(table, "ECE exact, image")) == float(f"{largest:.2g}")
+
+
 def test_beside_the_paper_with_few_candidates_only(simulated):
     results, models = (frame[frame["candidate"].isin(["conv_staple", "softseg_staple"])] for frame in simulated)
     beside = compare_with_paper(build_tables(results, models, CLASSES), "scgm")
