@@ -157,6 +157,20 @@ class LabelSet:
             if path is None
         ]
 
+    def with_complete_raters(self, nested):
+        """Return the masks of the raters who marked every class, and their suffixes; of all raters if nobody did.
+
+        Args:
+            nested (list of list of str): Suffixes by class and rater.
+
+        Returns:
+            tuple: ``(LabelSet, suffixes by class and rater)``.
+        """
+        raters = [index for index, paths in enumerate(zip(*self.files, strict=True)) if None not in paths]
+        raters = raters or range(len(nested[0]))
+        files = tuple(tuple(row[index] for index in raters) for row in self.files)
+        return LabelSet(self.image_stem, files), [[row[index] for index in raters] for row in nested]
+
 
 def find_label_sets(bids_dir, target_suffix, *, subjects=None):
     """Find every image that has at least one of the masks named by ``target_suffix``.

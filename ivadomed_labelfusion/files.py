@@ -9,6 +9,9 @@ from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
 
+# how the name of a file begins that is still being written
+TEMPORARY_PREFIX = ".tmp-"
+
 
 @contextlib.contextmanager
 def atomic_path(target, *, overwrite=False):
@@ -29,7 +32,7 @@ def atomic_path(target, *, overwrite=False):
         raise InputError(f"{target} exists already. Add --overwrite to replace it, or choose another output.")
     target.parent.mkdir(parents=True, exist_ok=True)
     suffixes = "".join(target.suffixes[-2:]) if target.name.endswith(".gz") else target.suffix
-    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=suffixes, dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=suffixes, dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -70,10 +73,14 @@ def read_json(path):
         ) from None
 
 
-def try_lock(stream):
-    """Take an exclusive lock on an open file; return whether nobody else holds it.
+def try_lock(stream, *, shared=False):
+    """Take a lock on an open file; return whether nobody else holds it.
 
     The lock lasts until the file is closed by every process that inherited it.
+
+    Args:
+        stream (file object): Open for writing, for a shared lock for reading.
+        shared (bool): Bear other shared locks beside it, no exclusive one.
 
     Raises:
         InputError: If the file system has no locks.
@@ -81,7 +88,7 @@ def try_lock(stream):
     import fcntl
 
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:

@@ -243,6 +243,12 @@ def _run(parsed):
         run.check_profile(parsed.profile)
     if parsed.gpus and not parsed.profile and parsed.gpus > run.count_gpus():
         print(f"warning: --gpus {parsed.gpus}, but this machine has {run.count_gpus()}.", file=sys.stderr)
+    if parsed.profile and parsed.gpus is None and not study.gpus:
+        print(
+            "warning: this machine has no GPU, so the cluster's trainings will not ask for one. Add --gpus 1 if they "
+            "shall, --gpus 0 if not.",
+            file=sys.stderr,
+        )
     if parsed.dry_run:
         _print_plan(study)
         return 0

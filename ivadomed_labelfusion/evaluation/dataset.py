@@ -24,6 +24,7 @@ def evaluate_dataset(
     raters_as_predictions=False,
     image_contrasts=None,
     prediction_suffix=None,
+    allow_missing_raters=False,
     table=TABLE,
     overwrite=False,
     progress=iter,
@@ -41,6 +42,8 @@ def evaluate_dataset(
             reference: the human ceiling.
         image_contrasts (sequence of str): Keep only images of these contrasts, such as ``FLAIR``. None keeps all.
         prediction_suffix (str): What follows the image's stem in the names of predictions; None tries the known ones.
+        allow_missing_raters (bool): Evaluate an image that some raters lack against the others, as in
+            ``loader_parameters``.
         table (str or None): File name of the table of subjects; None writes none.
         overwrite (bool): Replace files of an earlier evaluation.
         progress (callable): Wraps the list of images, to show a progress bar.
@@ -62,7 +65,7 @@ def evaluate_dataset(
         )
     bids_dirs = [bids_dir] if isinstance(bids_dir, str | Path) else list(bids_dir)
     label_sets = find_label_sets(bids_dirs, nested, image_contrasts)
-    class_names, rater_names = names_of_suffixes(nested)
+    class_names, _ = names_of_suffixes(nested)
     found = {}
     if predictions_dir is not None:
         stems = [labels.image_stem for labels in label_sets]
@@ -71,7 +74,11 @@ def evaluate_dataset(
     writer = ResultWriter(output_dir, table=table, overwrite=overwrite)
     for labels in progress(label_sets):
         stem = labels.image_stem
-        masks, like = files.load_masks(labels, nested)
+        present = nested
+        if allow_missing_raters:
+            labels, present = labels.with_complete_raters(nested)
+        rater_names = names_of_suffixes(present)[1]
+        masks, like = files.load_masks(labels, present)
         shared = {
             "class_names": class_names,
             "voxel_size_mm": files.canonical_voxel_size_mm(like),

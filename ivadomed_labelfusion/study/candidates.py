@@ -31,6 +31,7 @@ _SET_BY_THE_STUDY = {
     "loader_parameters.path_data": "Use --bids.",
     "split_dataset.fname_split": "Use --splits, --design and --seed.",
     "split_dataset.random_seed": "Use --seed.",
+    "evaluation_parameters.inter_rater.threshold": "It is what ivadomed's search finds for each model.",
 }
 
 
@@ -123,6 +124,13 @@ def _user_candidate(entry, where):
     if not isinstance(overrides, dict):
         raise InputError(f"{where}: overrides must be a mapping of configuration keys, got {overrides!r}.")
     check_left_to_the_study(overrides, f"{where}: overrides")
+    for path, value in leaves(overrides):
+        # YAML 1.1 takes 1e-4 for text, in which nobody sees a wrong learning rate
+        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+            raise InputError(
+                f"{where}: {'.'.join(map(str, path))} must be a number, but YAML reads {value} as text. "
+                f"Write {float(value)!r}, or with a point and a sign as in 1.0e-4."
+            )
     if not isinstance(raters, list) or not all(type(rater) is int and rater > 0 for rater in raters):
         raise InputError(f"{where}: raters must be a list of positions in target_suffix from 1, got {raters!r}.")
     if not isinstance(ensemble, bool):

@@ -230,7 +230,7 @@ def validation_loss_figure(losses, styles, *, split=None):
 
 
 def radar_figure(results, models, class_names, styles):
-    """Draw every candidate's means over several criteria; outside is better.
+    """Draw every candidate's means over several criteria; outside is better. Needs `has_spokes`.
 
     Each spoke runs from the worst candidate's mean (inner ring) to the best one's (outer ring), which the labels print:
     look at the printed range before reading anything into a small difference. Classes are averaged.
@@ -241,9 +241,8 @@ def radar_figure(results, models, class_names, styles):
         class_names (sequence of str): Classes in the configuration's order.
         styles (dict): From `candidate_styles`.
     """
-    summary = summarise(results, models, (*RADAR_METRICS, *RADAR_MODEL_METRICS), class_names)
-    means = summary.groupby(["metric", "candidate"], sort=False)["mean"].mean().unstack("candidate")
-    spokes = [name for name in means.index if means.loc[name].notna().all()]
+    means = _radar_means(results, models, class_names)
+    spokes = list(means.index)
     angles = np.linspace(0, 2 * np.pi, len(spokes), endpoint=False)
     figure, axes = figures.new_figure(width=figures.COLUMN_WIDTH_IN, height=4.1, subplot_kw={"projection": "polar"})
     with figures.style():
@@ -268,6 +267,22 @@ def radar_figure(results, models, class_names, styles):
         axes.spines["polar"].set_visible(False)
         figure.legend(loc="outside lower center", ncols=2)
     return figure
+
+
+def has_spokes(results, models, class_names):
+    """Whether a radar has a criterion that was measured for every candidate."""
+    return len(_radar_means(results, models, class_names)) > 0
+
+
+def _radar_means(results, models, class_names):
+    """Return the means by criterion and candidate, of the criteria that every candidate has."""
+    import pandas as pd
+
+    summary = summarise(results, models, (*RADAR_METRICS, *RADAR_MODEL_METRICS), class_names)
+    if summary.empty:
+        return pd.DataFrame()
+    means = summary.groupby(["metric", "candidate"], sort=False)["mean"].mean().unstack("candidate")
+    return means.dropna()
 
 
 def _radius(values, value, best):

@@ -104,9 +104,9 @@ def is_locked(path):
     """Whether a process holds the lock of `file_lock` on a file."""
     if not path.exists():
         return False
-    # reading is enough for a lock, also where nothing may be written
+    # a shared lock needs no more than reading, also on NFS and where nothing may be written
     with open(path, encoding="utf-8") as stream:
-        return not try_lock(stream)
+        return not try_lock(stream, shared=True)
 
 
 @contextlib.contextmanager
@@ -253,6 +253,7 @@ def evaluate(study, model, log, lock):
         predictions_dir=folder / "pred_soft",
         output_dir=folder / "evaluation",
         settings=settings,
+        allow_missing_raters=bool(config["loader_parameters"].get("allow_missing_raters")),
         overwrite=True,
     )
     check_only_test_subjects(study, split, evaluation.rows)

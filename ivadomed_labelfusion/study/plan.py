@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ivadomed_labelfusion import __version__
-from ivadomed_labelfusion.bids import nested_target_suffix
+from ivadomed_labelfusion.bids import find_label_sets, nested_target_suffix
 from ivadomed_labelfusion.config.check import raise_on_errors
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import read_json, write_json
+from ivadomed_labelfusion.files import TEMPORARY_PREFIX, read_json, write_json
 from ivadomed_labelfusion.study.candidates import (
     DATASETS,
     Candidate,
@@ -153,6 +153,10 @@ def load_study(folder):
     content = read_json(folder / SETTINGS)
     candidates = tuple(Candidate(**{**entry, "raters": tuple(entry["raters"])}) for entry in content["candidates"])
     known = {key: value for key, value in content.items() if key not in ("candidates", "version")}
+    kept = folder / "template" / Path(known["template"]).name
+    if kept.exists():
+        # the study may have been copied since
+        known["template"] = str(kept)
     return Study(**{**known, "folder": folder, "candidates": candidates})
 
 
@@ -178,7 +182,24 @@ def check_study(study):
     for candidate in study.candidates:
         _check_candidate(study, candidate)
     splits, files = plan_splits(study)
+    _check_masks(study)
     return study, splits, files
+
+
+def _check_masks(study):
+    """Refuse a candidate that trains on raters of whom none marked some image: a single rater often."""
+    nested = nested_target_suffix(study.config(study.candidates[0])["loader_parameters"]["target_suffix"])
+    label_sets = find_label_sets(study.bids, nested)
+    for candidate in study.candidates:
+        raters = candidate.raters or range(1, len(nested[0]) + 1)
+        for group in [[rater] for rater in raters] if candidate.ensemble else [raters]:
+            for label_set in label_sets:
+                if all(None in [paths[rater - 1] for paths in label_set.files] for rater in group):
+                    raise InputError(
+                        f"Candidate {candidate.name} trains a model on rater {', '.join(map(str, group))} of "
+                        f"target_suffix, who did not mark {label_set.image_stem}. Add the masks, or leave out the "
+                        "candidate or the raters."
+                    )
 
 
 def _check_folder(study):
@@ -186,7 +207,8 @@ def _check_folder(study):
     if folder == bids or bids in folder.parents:
         raise InputError(f"--output must lie outside of the dataset, got {folder}.")
     if folder.exists() and not (folder / SETTINGS).exists():
-        foreign = sorted({path.name for path in folder.iterdir()} - _FIRST_ENTRIES)
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY_PREFIX)}
+        foreign = sorted(names - _FIRST_ENTRIES)
         if foreign:
             raise InputError(f"--output must be new or hold a study, but {folder} holds {foreign[0]}. Choose another.")
 
@@ -243,8 +265,19 @@ def plan_splits(study):
         contrasts = loader["contrast_params"]["training_validation"]
     except KeyError:
         raise InputError(f"{study.template} must have loader_parameters.contrast_params.training_validation.") from None
-    allow_missing = bool(loader.get("allow_missing_raters"))
-    files = find_subjects(study.bids, loader["target_suffix"], contrasts, allow_missing=allow_missing)
+    tested = loader["contrast_params"].get("testing", contrasts)
+    if set(tested) != set(contrasts):
+        raise InputError(
+            "contrast_params must have the same contrasts for testing as for training_validation, got "
+            f"{', '.join(tested)} and {', '.join(contrasts)}. Set both, for example with two --set."
+        )
+    files = find_subjects(
+        study.bids,
+        loader["target_suffix"],
+        contrasts,
+        multichannel=bool(loader.get("multichannel")),
+        allow_missing=bool(loader.get("allow_missing_raters")),
+    )
     centre_of = read_centres(study.bids, files) if study.design == "centre" else None
     options = {"design": study.design, "n": study.n_splits, "study_seed": study.study_seed, "centre_of": centre_of}
     return make_splits(files, **options), files

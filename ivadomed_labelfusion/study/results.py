@@ -108,8 +108,7 @@ def write_results(study, *, compare_paper=False):
         )
     if not Path(study.bids).is_dir():
         notes.append(f"No figure compares the predictions by eye, because {study.bids} is not on this machine.")
-    ensembles = [candidate.name for candidate in study.candidates if candidate.ensemble]
-    tables = build_tables(results, models, names, ensembles=ensembles, notes=notes)
+    tables = build_tables(results, models, names, candidates=study.candidates, notes=notes)
     if compare_paper:
         tables |= compare_with_paper(tables, study.dataset or Path(study.template).name, notes=notes)
     files = []
@@ -149,7 +148,7 @@ def _write_figures(study, results, models, reliability, losses, names, folder):
         drawn["composite"] = study_figures.composite_figure(results, styles)
     if len(losses):
         drawn["validation_loss"] = study_figures.validation_loss_figure(losses, styles)
-    if len(set(results["candidate"])) > 1:
+    if len(set(results["candidate"])) > 1 and study_figures.has_spokes(results, models, names):
         drawn["radar"] = study_figures.radar_figure(results, models, names, styles)
     # results may be made where the images are not, for example from a copy of the study
     if Path(study.bids).is_dir():

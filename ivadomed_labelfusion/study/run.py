@@ -24,7 +24,7 @@ def require_snakemake():
     if sys.version_info < (3, 11):
         raise InputError("'study run' must have Python 3.11 or newer, which Snakemake needs. Use a newer environment.")
     if find_spec("snakemake") is None:
-        raise InputError("'study run' needs Snakemake. Install it with: pip install 'ivadomed_labelfusion[study]'")
+        raise InputError("'study run' needs Snakemake. In a clone: uv pip install --override overrides.txt '.[study]'")
 
 
 def count_gpus():

@@ -135,20 +135,23 @@ def _split_name(index):
     return f"split-{index + 1:02d}"
 
 
-def find_subjects(bids_dir, target_suffix, contrasts, *, allow_missing=False):
+def find_subjects(bids_dir, target_suffix, contrasts, *, multichannel=False, allow_missing=False):
     """Return the image files of every subject that has masks.
 
     Args:
         bids_dir (str or Path): Root of the BIDS dataset.
         target_suffix (list): As in ivadomed's ``loader_parameters``.
         contrasts (iterable of str): Contrasts of the configuration, such as ``FLAIR`` or ``ce-gadolinium_T1w``.
+        multichannel (bool): Whether the contrasts are channels of one input, so that ivadomed skips an image that lacks
+            one.
         allow_missing (bool): Whether a rater's mask may be missing.
 
     Returns:
         dict: ``sub-01`` to the sorted list of its raw image file names of these contrasts.
 
     Raises:
-        InputError: If no subject has masks, a subject with masks has none of the contrasts, or a mask is missing.
+        InputError: If no subject has masks, a subject with masks has none of the contrasts (``multichannel``: not all
+            of them in any session), or a mask is missing.
     """
     bids_dir = Path(bids_dir)
     label_sets = find_label_sets(bids_dir, target_suffix)
@@ -172,6 +175,13 @@ def find_subjects(bids_dir, target_suffix, contrasts, *, allow_missing=False):
             raise InputError(
                 f"{subject} has masks but no image of the contrasts {', '.join(contrasts)} in {bids_dir / subject}. "
                 "Check contrast_params in the template."
+            )
+        if multichannel and not any(set(channels) == set(contrasts) for channels in acquisitions):
+            lacking = [contrast for contrast in contrasts if not any(contrast in channels for channels in acquisitions)]
+            raise InputError(
+                f"{subject} must have an image of every contrast in {bids_dir / subject}, because they are channels of "
+                f"one input; it lacks {', '.join(lacking) or 'a session with all of them'}. "
+                "Add it, or take the subject out of the dataset."
             )
     return files
 

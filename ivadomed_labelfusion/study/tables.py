@@ -78,20 +78,24 @@ class Cell:
     bold: bool = False
 
 
-def build_tables(results, models, class_names, *, ensembles=(), notes=(), seed=0):
+def build_tables(results, models, class_names, *, candidates=(), notes=(), seed=0):
     """Build every table that the results hold something for.
 
     Args:
         results (DataFrame): One row per candidate, split and image, with the composite score where it is wanted.
         models (DataFrame): One row per candidate and split.
         class_names (sequence of str): Classes in the configuration's order.
-        ensembles (sequence of str): Candidates that are ensembles; Table 4 is made only when there are results of one.
+        candidates (sequence of Candidate): Those of the study, from which Table 4 takes the ensembles and every SoftSeg
+            candidate; it is made only when there are results of an ensemble.
         notes (sequence of str): Printed under every table, such as settings that differ from the template's.
         seed (int): Seed of the bootstrap.
 
     Returns:
         dict: Name of `TABLES` to Table.
     """
+    ensembles = {candidate.name for candidate in candidates if candidate.ensemble}
+    beside_ensembles = {candidate.name for candidate in candidates if candidate.base.startswith("softseg_")}
+    beside_ensembles |= {*ensembles, REFERENCE}
     tables = {}
     for name, spec in TABLES.items():
         kept_results, kept_models = results, models
@@ -99,17 +103,12 @@ def build_tables(results, models, class_names, *, ensembles=(), notes=(), seed=0
             if not results["candidate"].isin(ensembles).any():
                 continue
             kept_results, kept_models = (
-                frame[frame["candidate"].map(lambda name: _stands_beside_ensembles(name, ensembles))]
-                for frame in (results, models)
+                frame[frame["candidate"].isin(beside_ensembles)] for frame in (results, models)
             )
         summary = summarise(kept_results, kept_models, spec.metrics, class_names, seed=seed)
         if len(summary):
             tables[name] = _lay_out(spec, summary, class_names, notes)
     return tables
-
-
-def _stands_beside_ensembles(candidate, ensembles):
-    return candidate in ensembles or candidate.startswith("softseg_") or candidate == REFERENCE
 
 
 def _lay_out(spec, summary, class_names, notes):
@@ -155,7 +154,8 @@ def _incomplete_notes(summary):
         ]
         if fewer:
             label = f"{METRICS[metric].label} {class_name}".strip()
-            yield f"{label}: means over {most} models, but {', '.join(fewer)}: not defined in the others."
+            why = "the others are not finished or not defined"
+            yield f"{label}: means over {most} models, but {', '.join(fewer)}: {why}."
 
 
 def _select(summary, metric, class_name):

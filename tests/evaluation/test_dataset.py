@@ -206,6 +206,24 @@ def test_missing_rater_mask_is_named(one_class, tmp_path):
         evaluate(one_class, tmp_path / "predictions", tmp_path / "out")
 
 
+def test_a_missing_rater_may_be_left_out(two_classes, tmp_path):
+    root, _, masks = two_classes
+    stem = "sub-02_T2starw"
+    for name, raters in masks.items():
+        save(tmp_path / "predictions" / f"{name}_pred.nii.gz", np.moveaxis(soft(raters), 0, -1))
+    # one class is enough: the classes of a rater belong together
+    next(root.rglob(f"{stem}_desc-rater2_label-WM_seg.nii.gz")).unlink()
+    evaluation = evaluate(two_classes, tmp_path / "predictions", tmp_path / "out", allow_missing_raters=True)
+    for name, raters in masks.items():
+        kept = raters[[0, 2]] if name == stem else raters
+        expected = ((soft(raters)[0] - kept[:, 0].mean(axis=0)) ** 2).mean()
+        assert brier(evaluation, name, "GM") == pytest.approx(expected, rel=1e-5)
+    humans = evaluate(
+        two_classes, None, tmp_path / "humans", allow_missing_raters=True, raters_as_predictions=True, table=None
+    )
+    assert [rater for name, rater in humans.rater_rows if name == stem] == ["rater1", "rater3"]
+
+
 def test_everything_is_written_once_and_equals_the_subject(one_class, tmp_path):
     masks = one_class[2]
     for stem in masks:

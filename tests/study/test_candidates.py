@@ -72,6 +72,11 @@ def test_unknown_candidate():
         ("- {name: a, base: conv_staple, overrides: {path_output: x}}", "leave path_output to the study"),
         ("- {name: a, base: conv_staple, overrides: {split_dataset: {random_seed: 3}}}", "Use --seed"),
         ("- {name: a, base: conv_staple, overrides: {split_dataset: null}}", "leave split_dataset.fname_split"),
+        ("- {name: a, base: conv_staple, overrides: {a: {b: 1e-4}}}", r"a\.b must be a number.*Write 0\.0001"),
+        (
+            "- {name: a, base: conv_staple, overrides: {evaluation_parameters: {inter_rater: {threshold: 0.3}}}}",
+            "ivadomed's search",
+        ),
         ("- {name: a, base: conv_staple, ensemble: 3}", "true or false"),
         ("- [", "not valid YAML"),
         ("- {name: conv_staple, base: conv_staple}", "taken or given twice"),

@@ -121,6 +121,17 @@ def test_profiles(dataset, tmp_path):
         run.check_profile(str(tmp_path / "none"))
 
 
+def test_a_cluster_without_gpus_on_its_login_node_is_told(dataset, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "config.yaml").touch()
+    fixed = ["study", "run", "--bids", str(dataset), "--output", str(tmp_path / "study"), "--template", "scgm"]
+    fixed += ["--splits", "1", "--dry-run", "--profile", str(tmp_path / "profile")]
+    for options, warned in ([], True), (["--gpus", "0"], False), (["--gpus", "1"], False):
+        assert command([*fixed, *options]) == 0
+        assert ("Add --gpus 1" in capsys.readouterr().err) is warned
+
+
 def test_gpus_are_counted_without_torch(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
     assert run.count_gpus() == 2

@@ -8,13 +8,14 @@ from simulated_study import CANDIDATES, CLASSES
 
 from ivadomed_labelfusion import figures as shared
 from ivadomed_labelfusion.metrics.calibration import reliability_curve
-from ivadomed_labelfusion.study.columns import ENTROPY_PREDICTION, ENTROPY_RATERS, display_name
+from ivadomed_labelfusion.study.columns import ENTROPY_PREDICTION, ENTROPY_RATERS, column, display_name
 from ivadomed_labelfusion.study.comparison import choose_image
 from ivadomed_labelfusion.study.figures import (
     candidate_styles,
     comparison_figure,
     composite_figure,
     entropy_figure,
+    has_spokes,
     radar_figure,
     reliability_figure,
     validation_loss_figure,
@@ -108,6 +109,17 @@ def test_radar_runs_from_the_worst_to_the_best(simulated):
     # Dice is the first spoke: SoftSeg-STAPLE has the best and Conv-Average the worst
     assert lines["SoftSeg-STAPLE"][0] == 1
     assert lines["Conv-Average"][0] == pytest.approx(0.2)
+
+
+def test_a_radar_needs_a_criterion_of_every_candidate(simulated):
+    results, models = simulated
+    assert has_spokes(results, models, CLASSES)
+    bare = results[["candidate", "split", "subject", "image_id"]], models[["candidate", "split"]]
+    assert not has_spokes(*bare, CLASSES)
+    dice = {column("dice", name): results[column("dice", name)] for name in CLASSES}
+    assert has_spokes(bare[0].assign(**dice), bare[1], CLASSES)
+    lacking = {name: values.mask(results["candidate"] == "conv_random") for name, values in dice.items()}
+    assert not has_spokes(bare[0].assign(**lacking), bare[1], CLASSES)
 
 
 def test_candidates_differ_in_colour_or_line():

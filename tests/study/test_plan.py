@@ -1,6 +1,8 @@
 """A study on disk: the same subjects for every candidate, growth allowed, changes refused."""
 
+import contextlib
 import json
+import shutil
 
 import joblib
 import pytest
@@ -133,6 +135,11 @@ def test_a_study_keeps_its_template(dataset, tmp_path):
     moved = template.rename(tmp_path / "moved.json")
     assert prepare_study(make_study(dataset, tmp_path, template=str(moved))) == study
     assert class_names(load_study(study.folder)) == ("GM", "WM")
+    # results can be made from a copy, without the first one
+    copy = shutil.copytree(study.folder, tmp_path / "copy")
+    study.folder.rename(tmp_path / "away")
+    assert class_names(load_study(copy)) == ("GM", "WM")
+    (tmp_path / "away").rename(study.folder)
     moved.write_text(json.dumps({**load_template("scgm_conv_staple"), "debugging": True}))
     with pytest.raises(InputError, match="holds a study with template"):
         prepare_study(make_study(dataset, tmp_path, template=str(moved)))
@@ -142,6 +149,10 @@ def test_folders_that_are_no_study_are_refused(dataset, tmp_path):
     for folder in (dataset, dataset / "derivatives" / "study"):
         with pytest.raises(InputError, match="outside of the dataset"):
             check_study(make_study(dataset, tmp_path, folder=folder))
+    # a write that was cut off is nobody's work
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / ".tmp-abc.json").touch()
+    check_study(make_study(dataset, tmp_path))
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.docx").touch()
     with pytest.raises(InputError, match=r"holds thesis\.docx"):
@@ -154,7 +165,31 @@ def test_a_missing_mask_is_found_before_anything_is_trained(dataset, tmp_path):
     with pytest.raises(InputError, match=f"1 masks are missing, such as {name}"):
         check_study(make_study(dataset, tmp_path))
     allowed = {"loader_parameters": {"allow_missing_raters": True}}
-    assert len(check_study(make_study(dataset, tmp_path, overrides=allowed))[2]) == len(SUBJECTS)
+    six = tuple(resolve_candidates("all"))
+    assert len(check_study(make_study(dataset, tmp_path, candidates=six, overrides=allowed))[2]) == len(SUBJECTS)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "refused"),
+    [
+        (Candidate("conv_ensemble", "conv_staple", ensemble=True), "rater 2 of target_suffix, who did not mark sub-03"),
+        (Candidate("lone", "conv_staple", raters=(2,)), "Candidate lone trains a model on rater 2 of"),
+        (Candidate("others", "conv_staple", ensemble=True, raters=(1, 3, 4)), None),
+        (Candidate("pair", "conv_staple", raters=(1, 2)), None),
+    ],
+)
+def test_a_model_needs_a_rater_for_every_image(dataset, tmp_path, candidate, refused):
+    (dataset / "derivatives/labels/sub-03/anat/sub-03_T2starw_desc-rater2_label-WM_seg.nii.gz").unlink()
+    allowed = {"loader_parameters": {"allow_missing_raters": True}}
+    study = make_study(dataset, tmp_path, candidates=(candidate,), overrides=allowed)
+    with pytest.raises(InputError, match=refused) if refused else contextlib.nullcontext():
+        check_study(study)
+
+
+def test_training_and_testing_must_have_the_same_contrasts(dataset, tmp_path):
+    one = {"loader_parameters": {"contrast_params": {"testing": ["T1w"]}}}
+    with pytest.raises(InputError, match="same contrasts for testing as for training_validation, got T1w and T2starw"):
+        check_study(make_study(dataset, tmp_path, overrides=one))
 
 
 def test_candidates_are_evaluated_against_the_same_raters(dataset, tmp_path):

@@ -130,6 +130,15 @@ def test_find_subjects_lists_the_images_of_the_contrasts(two_contrasts):
         find_subjects(two_contrasts, SUFFIXES, ["T2starw"])
 
 
+def test_a_subject_without_one_of_the_channels_is_refused(two_contrasts):
+    both = {"contrasts": ["FLAIR", "T2w"], "multichannel": True}
+    assert len(find_subjects(two_contrasts, SUFFIXES, **both)["sub-02"]) == 2
+    (two_contrasts / "sub-02" / "anat" / "sub-02_T2w.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"sub-02 must have an image of every contrast.*it lacks T2w"):
+        find_subjects(two_contrasts, SUFFIXES, **both)
+    assert len(find_subjects(two_contrasts, SUFFIXES, ["FLAIR", "T2w"])["sub-02"]) == 1
+
+
 def test_saved_splits_are_the_same_for_people_and_for_ivadomed(two_contrasts, tmp_path):
     files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR", "T1w"])
     splits = make_splits(files, design="random", n=3)

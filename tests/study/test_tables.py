@@ -12,6 +12,7 @@ from scipy.stats import wilcoxon
 from simulated_study import CANDIDATES, CLASSES, simulate
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.study.candidates import Candidate
 from ivadomed_labelfusion.study.columns import column
 from ivadomed_labelfusion.study.render import escape_latex, to_latex, to_markdown, write_tables
 from ivadomed_labelfusion.study.results import unlearned_models
@@ -90,8 +91,13 @@ def test_tables_show_what_was_measured(simulated):
 
 def test_table_4_is_made_only_with_an_ensemble(tables):
     assert "table4" not in tables
-    results, models = simulate({**CANDIDATES, "conv_ensemble": (0.85, 2.4e-4, 0.9, 0.05)})
-    with_ensemble = build_tables(results, models, CLASSES, ensembles=["conv_ensemble"])["table4"]
+    more = dict.fromkeys(("conv_ensemble", "majority", "softseg_like"), (0.85, 0.00024, 0.9, 0.05))
+    results, models = simulate({**CANDIDATES, **more})
+    candidates = [Candidate(name, name) for name in CANDIDATES]
+    candidates += [Candidate("conv_ensemble", "conv_staple", ensemble=True)]
+    # what counts is the base, not the name
+    candidates += [Candidate("majority", "softseg_average"), Candidate("softseg_like", "conv_average")]
+    with_ensemble = build_tables(results, models, CLASSES, candidates=candidates)["table4"]
     names = [row[0].text for row in with_ensemble.rows]
     assert names == [
         "Conv-STAPLE (ref)",
@@ -99,6 +105,7 @@ def test_table_4_is_made_only_with_an_ensemble(tables):
         "SoftSeg-Average",
         "SoftSeg-RandomSampling",
         "Conv-Ensemble",
+        "majority",
     ]
 
 
@@ -117,7 +124,8 @@ def test_means_over_fewer_models_are_named(simulated):
     missing = (models["candidate"] == "softseg_staple") & (models["split"] == "split-01")
     models = models.assign(ece_paper_image=models["ece_paper_image"].mask(missing))
     notes = build_tables(results, models, CLASSES)["ece"].notes
-    assert "ECE paper, image [%]: means over 8 models, but SoftSeg-STAPLE 7: not defined in the others." in notes
+    expected = "means over 8 models, but SoftSeg-STAPLE 7: the others are not finished or not defined."
+    assert f"ECE paper, image [%]: {expected}" in notes
     assert not any("means over" in note for note in build_tables(results, models, CLASSES)["table2"].notes)
 
 
