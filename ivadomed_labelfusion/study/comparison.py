@@ -42,6 +42,8 @@ def visual_comparison(study, results):
     config = study.config(study.candidates[0])
     nested = nested_target_suffix(config["loader_parameters"]["target_suffix"])
     labels = next(labels for labels in find_label_sets([study.bids], nested) if labels.image_stem == image_id)
+    if config["loader_parameters"].get("allow_missing_raters"):
+        labels, nested = labels.with_complete_raters(nested)
     raters, like = files.load_masks(labels, nested)
     reference, _ = consensus(raters, settings_from_config(config))
     average = raters.mean(axis=0, dtype=np.float32)

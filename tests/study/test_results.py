@@ -38,10 +38,8 @@ def soft_maps(subject):
     return np.stack([gray, np.clip(white, 0, 1 - gray)])
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Two candidates and a two-member ensemble on two splits, every one of them evaluated."""
-    root = tmp_path_factory.mktemp("known")
+def make_known_dataset(root):
+    """Images, and raters who draw from `soft_maps`."""
     dataset = make_dataset(root)
     for subject in SUBJECTS:
         rng = np.random.default_rng(int(subject[-2:]) + 100)
@@ -55,8 +53,19 @@ def study(tmp_path_factory):
             for name, mask in masks.items():
                 file = f"{subject}_T2starw_desc-rater{rater}_label-{name}_seg.nii.gz"
                 write_volume(dataset / "derivatives" / "labels" / subject / "anat" / file, mask.astype(np.uint8))
-    candidates = tuple(resolve_candidates("conv_staple,softseg_random,conv_ensemble"))
-    study = prepare_study(make_study(dataset, root, candidates=candidates, n_splits=2))
+    return dataset
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Two candidates and a two-member ensemble on two splits, every one of them evaluated."""
+    root = tmp_path_factory.mktemp("known")
+    return evaluated_study(make_known_dataset(root), root, "conv_staple,softseg_random,conv_ensemble", n_splits=2)
+
+
+def evaluated_study(dataset, root, candidates, **options):
+    """Put known predictions where trained models would leave theirs, and evaluate them."""
+    study = prepare_study(make_study(dataset, root, candidates=tuple(resolve_candidates(candidates)), **options))
     for split in study.split_names:
         tested = json.loads((study.folder / "splits" / f"{split}.json").read_text())["subjects"]["test"]
         for candidate in study.candidates:
@@ -90,7 +99,7 @@ def written(study):
     return write_results(study, compare_paper=True)
 
 
-def masks_of(study, subject):
+def masks_of(study, subject, raters=range(1, 5)):
     folder = f"{study.bids}/derivatives/labels/{subject}/anat"
     return np.stack(
         [
@@ -98,7 +107,7 @@ def masks_of(study, subject):
                 np.asanyarray(nibabel.load(f"{folder}/{subject}_T2starw_desc-rater{r}_label-{c}_seg.nii.gz").dataobj)
                 for c in ("GM", "WM")
             ]
-            for r in range(1, 5)
+            for r in raters
         ]
     )
 
@@ -123,6 +132,23 @@ def test_the_ece_of_a_model_is_over_all_its_voxels(study, written):
     over = models.groupby("candidate")["overconfidence_raters_roi"].mean()
     assert over["conv_staple"] > 0.02
     assert abs(over["softseg_random"]) < over["conv_staple"] / 2
+
+
+def test_an_image_is_evaluated_on_the_raters_it_has(tmp_path):
+    dataset = make_known_dataset(tmp_path)
+    for subject in SUBJECTS:
+        # whoever lacks one class is left out for both
+        lacking = f"{subject}_T2starw_desc-rater2_label-WM_seg.nii.gz"
+        (dataset / "derivatives" / "labels" / subject / "anat" / lacking).unlink()
+    allowed = {"loader_parameters": {"allow_missing_raters": True}}
+    study = evaluated_study(dataset, tmp_path, "conv_staple", n_splits=1, overrides=allowed)
+    write_results(study)
+    results = pd.read_csv(study.folder / "results" / "results.csv")
+    assert len(results)
+    for _, row in results.iterrows():
+        prediction = np.moveaxis(known_prediction("conv_staple", row["subject"]), -1, 0)
+        expected = brier_score(prediction, masks_of(study, row["subject"], raters=(1, 3, 4)).mean(axis=0))
+        assert [row["ir_brier_GM"], row["ir_brier_WM"]] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
 def test_pooled_curves_hold_every_voxel(study, written):
