@@ -180,7 +180,10 @@ def composite_figure(results, styles):
             range(len(means)), [display_name(name) + (" (ref)" if name == REFERENCE else "") for name in means.index]
         )
         axes.invert_yaxis()
-        axes.set_xlabel("Composite score (sum of z-scores)\n* p < 0.05 against Conv-STAPLE")
+        lines = ["Composite score (sum of z-scores)"]
+        if REFERENCE in means.index:
+            lines += [f"* p < {SIGNIFICANCE:g} against Conv-STAPLE,", "optimistic because splits overlap"]
+        axes.set_xlabel("\n".join(lines))
     return figure
 
 

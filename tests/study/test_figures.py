@@ -62,6 +62,10 @@ def test_composites_are_sorted_by_their_mean(simulated):
     assert shown == [display_name(name) for name in order]
     stars = [note for note in figure.axes[0].texts if note.get_text() == "*"]
     assert 0 < len(stars) <= 5
+    assert "optimistic" in figure.axes[0].get_xlabel()
+    alone = composite_figure(results[results["candidate"] != "conv_staple"], STYLES).axes[0]
+    assert not [note for note in alone.texts if note.get_text() == "*"]
+    assert "optimistic" not in alone.get_xlabel()
 
 
 def test_composite_of_a_single_result_has_no_violin(simulated):
