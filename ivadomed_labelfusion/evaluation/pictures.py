@@ -9,6 +9,7 @@ OVERCONFIDENT = figures.OKABE_ITO["orange"]
 UNDERCONFIDENT = "#7B3294"
 IDENTITY = "#C1121F"
 FEW_VOXELS = 50
+_STRONG, _PALE = 0.85, 0.2
 _BAR = "#B9CFE4"
 _DOT = "#D62828"
 # the faint background of a sigmoid would hide the image
@@ -35,17 +36,12 @@ def draw_reliability(axes, curve, *, title=None):
         options = {"align": "edge", "edgecolor": "white", "linewidth": 0.6}
         low, gap = np.minimum(accuracy, confidence), np.abs(accuracy - confidence)
         # a handful of voxels says little, and its bar must not shout
-        alpha = np.where(curve.bin_count < FEW_VOXELS, 0.2, 0.85)
+        alpha = np.where(curve.bin_count < FEW_VOXELS, _PALE, _STRONG)
         for bin_ in np.flatnonzero(filled):
             axes.bar(left[bin_], low[bin_], width[bin_], color=_BAR, alpha=min(1.0, alpha[bin_] + 0.15), **options)
-        for color, label, chosen in (
-            (OVERCONFIDENT, "overconfident", filled & (accuracy < confidence)),
-            (UNDERCONFIDENT, "underconfident", filled & (accuracy > confidence)),
-        ):
+        for color, _, chosen in _bands(curve):
             for bin_ in np.flatnonzero(chosen):
                 own = {"bottom": low[bin_], "color": color, "alpha": alpha[bin_]}
-                # an underscore keeps all but the last out of the legend
-                own["label"] = label if bin_ == np.flatnonzero(chosen)[-1] else f"_{label}"
                 axes.bar(left[bin_], gap[bin_], width[bin_], **own, **options)
         for edge, size, value in zip(left[filled], width[filled], accuracy[filled], strict=True):
             axes.plot([edge, edge + size], [value, value], color="black", linewidth=1)
@@ -53,8 +49,38 @@ def draw_reliability(axes, curve, *, title=None):
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Confidence", ylabel="Accuracy", box_aspect=1)
         value = "not defined" if np.isnan(curve.ece) else f"{100 * curve.ece:.2f} %"
         axes.set_title(f"{title}\nECE: {value}" if title else f"ECE: {value}")
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="upper left")
+        handles = reliability_legend([curve])
+        if handles:
+            axes.legend(handles=handles, loc="upper left")
+
+
+def _bands(curve):
+    """Return ``(color, label, bins)`` of the overconfident and the underconfident bins of a curve."""
+    accuracy, confidence = curve.bin_accuracy, curve.bin_confidence
+    return (
+        (OVERCONFIDENT, "overconfident", accuracy < confidence),
+        (UNDERCONFIDENT, "underconfident", accuracy > confidence),
+    )
+
+
+def reliability_legend(curves):
+    """Return the handles of a legend for diagrams of these curves: only what is to be seen in one of them.
+
+    Args:
+        curves (iterable of ReliabilityCurve): What `draw_reliability` draws.
+    """
+    from matplotlib.patches import Patch
+
+    curves = list(curves)
+    handles = {
+        label: Patch(color=color, alpha=_STRONG, label=label)
+        for curve in curves
+        for color, label, chosen in _bands(curve)
+        if chosen.any()
+    }
+    if any(((curve.bin_count > 0) & (curve.bin_count < FEW_VOXELS)).any() for curve in curves):
+        handles["pale"] = Patch(color=_BAR, alpha=_PALE + 0.15, label=f"pale: below {FEW_VOXELS} voxels")
+    return list(handles.values())
 
 
 def reliability_figure(curves, *, title=None):

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from ivadomed_labelfusion import figures
-from ivadomed_labelfusion.evaluation.pictures import draw_entropy, draw_reliability
+from ivadomed_labelfusion.evaluation.pictures import draw_entropy, draw_reliability, reliability_legend
 from ivadomed_labelfusion.stats import wilcoxon_signed_rank
 from ivadomed_labelfusion.study.columns import (
     ENTROPY_PREDICTION,
@@ -121,7 +121,8 @@ def reliability_figure(curves, ece, *, form, region):
     with figures.style():
         for index, (axes, (name, curve)) in enumerate(zip(panels, curves.items(), strict=True)):
             draw_reliability(axes, curve)
-            axes.set_title(f"{display_name(name)}\nECE: {100 * ece[name]:.1f} %")
+            percent = 100 * ece[name]
+            axes.set_title(f"{display_name(name)}\nECE: {percent:.{1 if percent >= 1 else 2}f} %")
             last = index >= len(curves) - 2
             axes.set(xlabel="Confidence" if last else "", ylabel="", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
             axes.title.set_fontsize(7)
@@ -129,12 +130,7 @@ def reliability_figure(curves, ece, *, form, region):
                 axes.get_legend().remove()
             if index % 2:
                 axes.set_yticklabels([])
-        handles = {}
-        for axes in panels:
-            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-                handles.setdefault(label, handle)
-        if handles:
-            figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
+        figure.legend(handles=reliability_legend(curves.values()), loc="outside lower center", ncols=2)
         figure.supylabel("Accuracy", fontsize=8)
         where = {"image": "whole image", "roi": "ROI"}[region]
         figure.suptitle(f"{_FORMS[form]}, {where}", fontsize=7)

@@ -7,7 +7,7 @@ from PIL import Image
 from simulated_study import CANDIDATES, CLASSES
 
 from ivadomed_labelfusion import figures as shared
-from ivadomed_labelfusion.metrics.calibration import reliability_curve
+from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve, reliability_curve
 from ivadomed_labelfusion.study.columns import ENTROPY_PREDICTION, ENTROPY_RATERS, column, display_name
 from ivadomed_labelfusion.study.comparison import choose_image
 from ivadomed_labelfusion.study.figures import (
@@ -84,6 +84,30 @@ def test_reliability_diagrams_title_the_ece():
     assert "Conv-STAPLE\nECE: 20.0 %" in texts(figure)
     assert figure.get_suptitle() == "Every voxel against STAPLE, ROI"
     assert sum(axes.get_visible() for axes in figure.axes) == 3
+    assert "ECE: 0.05 %" in texts(reliability_figure({"mine": curve}, {"mine": 0.0005}, form="exact", region="roi"))
+
+
+def test_the_legend_of_reliability_diagrams_is_strong_and_explains_pale_bars():
+    def curve(confidence, accuracy, count):
+        edges, filled = np.linspace(0, 1, 11), np.arange(10) == 7
+        counts = np.where(filled, count, 0)
+        return ReliabilityCurve("exact", edges, counts, counts * confidence, counts * accuracy, 0)
+
+    def legend(*curves):
+        named = {f"model{index}": one for index, one in enumerate(curves)}
+        figure = reliability_figure(named, dict.fromkeys(named, 0.1), form="exact", region="roi")
+        (shown,) = figure.legends
+        return {text.get_text(): patch.get_alpha() for text, patch in zip(shown.texts, shown.get_patches(), strict=True)}
+
+    over, under, exact = curve(0.75, 0.5, 1000), curve(0.75, 0.9, 49), curve(0.75, 0.75, 50)
+    assert legend(over) == {"overconfident": 0.85}
+    # the underconfident band itself is pale, its entry is not
+    assert legend(over, under) == {
+        "overconfident": 0.85,
+        "underconfident": 0.85,
+        "pale: below 50 voxels": pytest.approx(0.35),
+    }
+    assert legend(exact) == {}
 
 
 def test_losses_of_the_frameworks_are_apart_and_one_split_is_strong():
