@@ -5,12 +5,15 @@
 #   slurm_loopback.sh start DIR   starts munged, slurmctld and slurmd; returns when jobs can run
 #   slurm_loopback.sh stop DIR    stops what start started
 #
-# /etc/slurm/slurm.conf becomes a link into DIR until stop: Snakemake's plugin hides SLURM_CONF from the steps of a job.
+# The node claims one GPU, so that jobs can ask for it; /dev/null stands behind it.
+# /etc/slurm/slurm.conf and gres.conf become links into DIR until stop: Snakemake's plugin hides SLURM_CONF from the steps
+# of a job.
 #
 # Exit status 3 and one line of reason: this machine cannot run it.
 set -euo pipefail
 
-CONF=/etc/slurm/slurm.conf
+ETC=/etc/slurm
+FILES="slurm.conf gres.conf"
 
 cannot() {
     echo "SLURM cannot run here: $1" >&2
@@ -18,13 +21,17 @@ cannot() {
 }
 
 start() {
-    local dir=$1 host
+    local dir=$1 host file
     [ "$(id -u)" = 0 ] || cannot "it must be started as root"
     for program in munged slurmctld slurmd sbatch squeue scontrol; do
         command -v "$program" > /dev/null || cannot "$program is missing (apt-get install slurm-wlm munge)"
     done
     pgrep -x slurmctld > /dev/null && cannot "another slurmctld is running"
-    if [ -e "$CONF" ] || [ -L "$CONF" ]; then cannot "$CONF exists, so this machine belongs to a cluster"; fi
+    for file in $FILES; do
+        if [ -e "$ETC/$file" ] || [ -L "$ETC/$file" ]; then
+            cannot "$ETC/$file exists, so this machine belongs to a cluster"
+        fi
+    done
     mkdir -p "$dir/state" "$dir/spool"
     host=$(hostname -s)
     local cpus memory
@@ -54,16 +61,19 @@ SlurmdPidFile=$dir/slurmd.pid
 SlurmctldLogFile=$dir/slurmctld.log
 SlurmdLogFile=$dir/slurmd.log
 MinJobAge=600
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
+GresTypes=gpu
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory Gres=gpu:1 State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF
+    # slurmd counts only GPUs with a device file
+    echo "Name=gpu File=/dev/null" > "$dir/gres.conf"
     # a key and a socket of its own, so that a munge already running here is left alone
     dd if=/dev/urandom of="$dir/munge.key" bs=1024 count=1 2> /dev/null
     chmod 600 "$dir/munge.key"
     munged --force --key-file "$dir/munge.key" --socket "$dir/munge.socket" --pid-file "$dir/munged.pid" \
         --log-file "$dir/munged.log" --seed-file "$dir/munge.seed" || cannot "munged did not start, see $dir/munged.log"
-    mkdir -p "$(dirname "$CONF")"
-    ln -s "$dir/slurm.conf" "$CONF"
+    mkdir -p "$ETC"
+    for file in $FILES; do ln -s "$dir/$file" "$ETC/$file"; done
     slurmctld || { stop "$dir"; cannot "slurmctld did not start, see $dir/slurmctld.log"; }
     slurmd || { stop "$dir"; cannot "slurmd did not start, see $dir/slurmd.log"; }
     for _ in $(seq 60); do
@@ -78,13 +88,15 @@ CONF
 }
 
 stop() {
-    local dir=$1 daemon
+    local dir=$1 daemon file
     for daemon in slurmd slurmctld munged; do
         if [ -f "$dir/$daemon.pid" ]; then
             kill "$(cat "$dir/$daemon.pid")" 2> /dev/null || true
         fi
     done
-    if [ "$(readlink "$CONF" 2> /dev/null)" = "$dir/slurm.conf" ]; then rm "$CONF"; fi
+    for file in $FILES; do
+        if [ "$(readlink "$ETC/$file" 2> /dev/null)" = "$dir/$file" ]; then rm "$ETC/$file"; fi
+    done
 }
 
 [ $# = 2 ] || { echo "usage: $0 start|stop DIR" >&2; exit 2; }

@@ -50,7 +50,7 @@ def study_run(cluster, tmp_path):
     profile.parent.mkdir(parents=True)
     quick = "slurm-init-seconds-before-status-checks: 2\nseconds-between-status-checks: 2\n"
     profile.write_text(f"{shipped}{quick}set-resources:\n{small}\n")
-    options = ["--template", "scgm", "--candidates", "conv_staple", "--splits", "1", "--gpus", "0"]
+    options = ["--template", "scgm", "--candidates", "conv_staple", "--splits", "1", "--gpus", "1"]
     options += ["--filters", "4", "--depth", "2", "--profile", "slurm"]
     return study, [COMMAND, "study", "run", "--bids", str(tmp_path / "bids"), "--output", str(study), *options]
 
@@ -65,15 +65,16 @@ def test_a_study_goes_through_sbatch_and_finishes(study_run):
     done = subprocess.run([*command, "--epochs", "1"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     folder = study / "models" / "conv_staple" / "split-01"
-    jobs = [json.loads((folder / f"{kind}.done.json").read_text()) for kind in ("train", "test", "evaluate")]
-    numbers = [job["slurm_job"] for job in jobs]
-    assert all(numbers)
-    assert len(set(numbers)) == 3
-    for number in numbers:
+    kinds = ("train", "test", "evaluate")
+    numbers = {kind: json.loads((folder / f"{kind}.done.json").read_text())["slurm_job"] for kind in kinds}
+    assert all(numbers.values())
+    assert len(set(numbers.values())) == 3
+    for kind, number in numbers.items():
         shown = remembered(number)
         assert "JobState=COMPLETED" in shown
         assert "TimeLimit=00:20:00" in shown
         assert "mem=2000M" in shown or "MinMemoryNode=2000M" in shown
+        assert ("gpu:1" in shown) == (kind != "evaluate")
     assert (study / "results" / "tables" / "table2.csv").exists()
 
 
