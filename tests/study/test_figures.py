@@ -97,7 +97,8 @@ def test_the_legend_of_reliability_diagrams_is_strong_and_explains_pale_bars():
         named = {f"model{index}": one for index, one in enumerate(curves)}
         figure = reliability_figure(named, dict.fromkeys(named, 0.1), form="exact", region="roi")
         (shown,) = figure.legends
-        return {text.get_text(): patch.get_alpha() for text, patch in zip(shown.texts, shown.get_patches(), strict=True)}
+        entries = zip(shown.texts, shown.get_patches(), strict=True)
+        return {text.get_text(): patch.get_alpha() for text, patch in entries}
 
     over, under, exact = curve(0.75, 0.5, 1000), curve(0.75, 0.9, 49), curve(0.75, 0.75, 50)
     assert legend(over) == {"overconfident": 0.85}
