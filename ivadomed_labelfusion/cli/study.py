@@ -297,7 +297,7 @@ def _print_status(study, *, every_model):
     from rich.console import Console
     from rich.table import Table
 
-    from ivadomed_labelfusion.study.status import STATES, TO_GO, model_statuses, seconds_left
+    from ivadomed_labelfusion.study.status import STATES, TO_GO, duration_text, model_statuses, progress
 
     statuses = model_statuses(study)
     console = Console()
@@ -315,24 +315,16 @@ def _print_status(study, *, every_model):
     for item in statuses:
         if every_model or (item.detail and item.state != TO_GO):
             print(f"{item.candidate}/{item.split}: {item.state}" + (f": {item.detail}" if item.detail else ""))
-    left = seconds_left(study)
+    left = progress(study).seconds_left
     if every.count("done") < len(every):
         workers = f"{study.gpus} GPUs" if study.gpus else f"{study.cores} cores"
         if study.scheduled:
             workers = "one node; divide by the number of jobs that your cluster runs at once"
         print(
-            "Time left: not known before the first training has finished."
+            "Time left: not known before the first epoch is done."
             if left is None
-            else f"Time left: about {_duration(left)} on {workers}."
+            else f"Time left: about {duration_text(left)} on {workers}."
         )
-
-
-def _duration(seconds):
-    minutes = max(1, round(seconds / 60))
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = ((days, "d"), (hours, "h"), (minutes, "min"))
-    return " ".join(f"{value} {unit}" for value, unit in parts if value)
 
 
 def _status(parsed):

@@ -66,7 +66,10 @@ def run_job(study, kind, model, log):
             started = time.time()
             log.touch()
             host = socket.gethostname()
-            write_json(folder / "running.json", {"kind": kind, "host": host, "log": str(log)}, overwrite=True)
+            # with the epoch that a resumed training goes on from, for the time that is left
+            epoch = max(read_losses(folder / "log"), default=0)
+            running = {"kind": kind, "host": host, "log": str(log), "started": started, "epoch": epoch}
+            write_json(folder / "running.json", running, overwrite=True)
             try:
                 details = _WORK[kind](study, model, log, lock)
             except (subprocess.CalledProcessError, InputError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import try_lock, write_text
+from ivadomed_labelfusion.study.follow import follow
 
 SHIPPED_PROFILES = ("slurm",)
 
@@ -116,7 +117,7 @@ def run_workflow(study, lock, *, profile=None):
         profile (str): ``slurm`` or a folder; None runs on this machine.
 
     Returns:
-        int: Snakemake's exit status; not 0 when models failed.
+        int: Snakemake's exit status; not 0 when models failed. What it says is kept in ``logs/snakemake.log``.
     """
     folder = profile_folder(study, profile) if profile else None
     command = snakemake_command(study, profile=folder)
@@ -124,10 +125,9 @@ def run_workflow(study, lock, *, profile=None):
     # a run that was killed leaves Snakemake's own lock behind; `only_run` is the one that counts
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*command, "--unlock"], check=False, **inherited, **silent)
-    process = subprocess.Popen(command, **inherited)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        # Ctrl-C reached Snakemake as well; `subprocess.run` would kill it before it has cancelled a cluster's jobs
-        process.wait()
-        raise
+    log = study.folder / "logs" / "snakemake.log"
+    log.parent.mkdir(exist_ok=True)
+    with open(log, "ab") as stream:
+        start = stream.tell()
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, **inherited)
+    return follow(study, process, log, start=start)

@@ -3,11 +3,12 @@
 import json
 import os
 import socket
+import statistics
 import time
 from dataclasses import dataclass
 
 from ivadomed_labelfusion.files import read_json
-from ivadomed_labelfusion.study.jobs import KINDS, is_locked
+from ivadomed_labelfusion.study.jobs import KINDS, is_locked, read_losses
 
 # a running job elsewhere whose log was silent for this long counts as interrupted
 SILENT_SECONDS = 1800
@@ -37,26 +38,48 @@ def model_statuses(study):
     return [_status(study, model, members) for model, members in study.models().items()]
 
 
+def _jobs(study, model, members):
+    """Return ``(folder, kind)`` of every job that a candidate and split consist of."""
+    jobs = [(study.model_folder(member), kind) for member in members for kind in ("train", "test")]
+    return [*jobs, (study.model_folder(model), "evaluate")]
+
+
 def _status(study, model, members):
     candidate, split = model.split("/")
-    jobs = [(study.model_folder(member), kind) for member in members for kind in ("train", "test")]
-    jobs.append((study.model_folder(model), "evaluate"))
+    jobs = _jobs(study, model, members)
     done = sum((folder / f"{kind}.done.json").exists() for folder, kind in jobs)
     folders = list(dict.fromkeys(folder for folder, _ in jobs))
     if done == len(jobs):
         return ModelStatus(candidate, split, DONE, "")
     started = {folder: entry for folder in folders if (entry := _read(folder / "running.json"))}
-    active = [entry for folder, entry in started.items() if is_alive(folder, entry)]
+    active = [(folder, entry) for folder, entry in started.items() if is_alive(folder, entry)]
     failures = [entry for folder in folders if (entry := _read(folder / "failed.json"))]
     state, detail = TO_GO, f"{done} of {len(jobs)} jobs done" if done else ""
     if active:
-        state, detail = RUNNING, f"{active[0]['kind']} on {active[0]['host']}"
+        state, detail = RUNNING, ", ".join(_describe(study, model, *job) for job in active)
     elif failures:
         worst = failures[0]
         state, detail = FAILED, f"{worst['kind']}, {worst['attempts']} times: {worst['reason']} ({worst['log']})"
     elif started:
         state, detail = HALF, "goes on with the next 'study run'"
     return ModelStatus(candidate, split, state, detail)
+
+
+def _describe(study, model, folder, running):
+    member = folder.relative_to(study.model_folder(model)).as_posix()
+    text = (
+        f"{running['kind']} on {running['host']}"
+        if member == "."
+        else f"{running['kind']} {member} on {running['host']}"
+    )
+    epochs = _epochs(folder) if running["kind"] == "train" else None
+    return f"{text}, epoch {epochs[0]} of {epochs[1]}" if epochs else text
+
+
+def _epochs(folder):
+    """Return ``(epochs done, epochs planned)`` of a training; None if its configuration plans none."""
+    planned = read_json(folder / "train.json")["training_parameters"].get("training_time", {}).get("num_epochs")
+    return (max(read_losses(folder / "log"), default=0), planned) if planned else None
 
 
 def _read(path):
@@ -84,27 +107,67 @@ def is_alive(folder, running):
         return False
 
 
-def seconds_left(study):
-    """Estimate the time that is left in seconds; None before the first training has finished.
+def _running(folder, kind):
+    """Return what a running job says of itself, None if it does not run."""
+    running = _read(folder / "running.json")
+    return running if running and running["kind"] == kind and is_alive(folder, running) else None
+
+
+def _pace(folder, running):
+    """Return ``(share done, seconds of the whole)`` of a running training after its first epoch, else None."""
+    epochs = _epochs(folder)
+    if epochs is None or epochs[0] <= running["epoch"]:
+        return None
+    done, planned = epochs
+    return done / planned, planned * (time.time() - running["started"]) / (done - running["epoch"])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is.
+
+    Attributes:
+        jobs_done (float): Finished jobs; a running training counts by its share of epochs.
+        n_jobs (int): All jobs: train, test, and evaluate of every model.
+        running (int): Jobs at work.
+        seconds_left (float or None): Estimate; None before any training has done an epoch.
+    """
+
+    jobs_done: float
+    n_jobs: int
+    running: int
+    seconds_left: float | None
+
+
+def progress(study):
+    """Return the Progress of a study.
 
     Each kind of job is taken to last as long as it did on average, on as many workers as the study may use; on one in a
-    cluster, where their number is not known.
+    cluster, where their number is not known. Before the first training has finished, those that run are extrapolated.
     """
-    total, jobs = 0.0, {kind: [0, 0, 0.0] for kind in KINDS}
-    for model, members in study.models().items():
-        for folder, kind in [
-            *((study.model_folder(member), kind) for member in members for kind in ("train", "test")),
-            (study.model_folder(model), "evaluate"),
-        ]:
-            counts, done = jobs[kind], folder / f"{kind}.done.json"
-            counts[0] += 1
-            if done.exists():
-                counts[1] += 1
-                counts[2] += read_json(done)["seconds"]
-    if not jobs["train"][1]:
-        return None
-    for count, finished, seconds in jobs.values():
-        if finished:
-            total += (count - finished) * seconds / finished
+    seconds, waiting, extrapolated, n_running = {kind: [] for kind in KINDS}, dict.fromkeys(KINDS, 0.0), [], 0
+    jobs = [job for model, members in study.models().items() for job in _jobs(study, model, members)]
+    for folder, kind in jobs:
+        done = folder / f"{kind}.done.json"
+        if done.exists():
+            seconds[kind].append(read_json(done)["seconds"])
+            continue
+        running = _running(folder, kind)
+        n_running += running is not None
+        pace = _pace(folder, running) if running and kind == "train" else None
+        waiting[kind] += 1 - (pace[0] if pace else 0)
+        extrapolated += [pace[1]] if pace else []
+    seconds["train"] = seconds["train"] or extrapolated
+    left = sum(waiting[kind] * statistics.fmean(known) for kind, known in seconds.items() if known)
     workers = 1 if study.scheduled else study.gpus or max(1, study.cores // study.threads)
-    return total / workers
+    known_left = left / workers if seconds["train"] else None
+    return Progress(len(jobs) - sum(waiting.values()), len(jobs), n_running, known_left)
+
+
+def duration_text(seconds):
+    """Return a duration in words, to the minute: ``1 d 3 h 20 min``."""
+    minutes = max(1, round(seconds / 60))
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "min"))
+    return " ".join(f"{value} {unit}" for value, unit in parts if value)

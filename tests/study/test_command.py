@@ -86,7 +86,7 @@ def test_status_results_and_claims_before_anything_is_done(dataset, tmp_path, ca
     assert command(["study", "status", str(study.folder), "--models"]) == 0
     shown = capsys.readouterr().out
     assert "conv_staple/split-01: to go" in shown
-    assert "not known before the first training" in shown
+    assert "not known before the first epoch" in shown
     assert command(["study", "results", str(study.folder)]) == 2
     assert "No model in" in capsys.readouterr().err
     assert command(["study", "claims", str(study.folder)]) == 2

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import shutil
+import socket
+import time
 
 import joblib
 import pytest
@@ -14,7 +16,16 @@ from ivadomed_labelfusion.study.candidates import Candidate, resolve_candidates
 from ivadomed_labelfusion.study.jobs import MARKERS, file_lock
 from ivadomed_labelfusion.study.plan import check_study, class_names, load_study, prepare_study, uses_one_class
 from ivadomed_labelfusion.study.splits import PARTS
-from ivadomed_labelfusion.study.status import DONE, FAILED, HALF, RUNNING, TO_GO, model_statuses, seconds_left
+from ivadomed_labelfusion.study.status import (
+    DONE,
+    FAILED,
+    HALF,
+    RUNNING,
+    TO_GO,
+    duration_text,
+    model_statuses,
+    progress,
+)
 
 
 def read(path):
@@ -208,14 +219,12 @@ def write(path, content):
 
 
 def test_status_follows_the_files_of_the_jobs(dataset, tmp_path):
-    import socket
-
     candidates = tuple(resolve_candidates("conv_staple,conv_average,conv_random,softseg_staple,softseg_average"))
     study = prepare_study(make_study(dataset, tmp_path, candidates=candidates, n_splits=1, cores=2))
     folders = {name: study.model_folder(f"{name}/split-01") for name in (c.name for c in candidates)}
     for kind, seconds in (("train", 100), ("test", 10), ("evaluate", 10)):
         write(folders["conv_staple"] / f"{kind}.done.json", {"seconds": seconds})
-    running = {"kind": "train", "host": socket.gethostname(), "log": "x"}
+    running = {"kind": "train", "host": socket.gethostname(), "log": "x", "started": time.time() - 30, "epoch": 0}
     write(folders["conv_average"] / "running.json", running)
     failure = {"kind": "train", "reason": "no memory", "attempts": 2, "log": "logs/x", "time": 0}
     write(folders["conv_random"] / "failed.json", failure)
@@ -230,10 +239,41 @@ def test_status_follows_the_files_of_the_jobs(dataset, tmp_path):
     waiting = next(item for item in model_statuses(study) if item.candidate == "softseg_average")
     assert (waiting.state, waiting.detail) == (TO_GO, "1 of 3 jobs done")
     (folders["softseg_average"] / "train.done.json").unlink()
+    assert statuses["conv_average"].detail == f"train on {socket.gethostname()}, epoch 0 of 2"
     # four models of 120 s on two cores
-    assert seconds_left(study) == pytest.approx(240)
+    now = progress(study)
+    assert (now.jobs_done, now.n_jobs, now.running) == (3, 15, 0)
+    assert now.seconds_left == pytest.approx(240)
     (folders["conv_staple"] / "train.done.json").unlink()
-    assert seconds_left(study) is None
+    assert progress(study).seconds_left is None
+
+
+def test_a_running_training_tells_how_long_the_others_will_take(dataset, tmp_path):
+    candidates = tuple(resolve_candidates("conv_staple,conv_ensemble"))
+    study = prepare_study(make_study(dataset, tmp_path, candidates=candidates, n_splits=1, cores=2))
+    member = study.model_folder("conv_ensemble/split-01/rater2")
+    running = {"kind": "train", "host": socket.gethostname(), "log": "x", "started": time.time() - 30, "epoch": 0}
+    write(member / "running.json", running)
+    with file_lock(member / ".train.lock"):
+        assert progress(study).seconds_left is None
+        (member / "log").write_text("Epoch 1 validation loss: 0.5.\n")
+        now = progress(study)
+        # one of two epochs took 30 s: that training is half done, four others wait, on two cores
+        assert (now.jobs_done, now.n_jobs, now.running) == (0.5, 5 + 5 + 2, 1)
+        assert now.seconds_left == pytest.approx(4.5 * 60 / 2, rel=0.02)
+        ensemble = next(item for item in model_statuses(study) if item.candidate == "conv_ensemble")
+        assert ensemble.detail == f"train rater2 on {socket.gethostname()}, epoch 1 of 2"
+        # a resumed training has done an epoch only when it is past the one that it went on from
+        write(member / "running.json", {**running, "epoch": 1})
+        assert progress(study).seconds_left is None
+    assert progress(study).running == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "1 min"), (90, "2 min"), (3600, "1 h"), (3 * 86400 + 7 * 3600 + 60, "3 d 7 h 1 min")]
+)
+def test_durations_are_told_to_the_minute(seconds, text):
+    assert duration_text(seconds) == text
 
 
 def test_every_kind_of_job_has_a_marker_and_resources():

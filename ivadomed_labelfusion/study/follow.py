@@ -1,0 +1,62 @@
+"""What a person sees while the workflow runs: the engine's messages, and below them how far the study is."""
+
+import time
+
+from ivadomed_labelfusion.study.status import duration_text, progress
+
+# looking at every model's files costs time on a shared file system
+SECONDS_BETWEEN_LOOKS = 5
+_SECONDS_BETWEEN_MESSAGES = 0.2
+
+
+def follow(study, process, log, *, start=0):
+    """Print what the engine writes until it ends; on a terminal, a bar of the study's jobs stays below it.
+
+    The engine writes to a file and not to a pipe, so that it goes on when whoever follows it is killed.
+
+    Args:
+        study (Study): The study.
+        process (subprocess.Popen): The engine. It is waited for, also after Ctrl-C, which reaches it as well and makes
+            it cancel a cluster's jobs.
+        log (Path): What it writes.
+        start (int): Where in ``log`` its messages begin, in bytes.
+
+    Returns:
+        int: Its exit status.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console()
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("jobs, {task.description}"))
+    with (
+        open(log, encoding="utf-8", errors="replace") as stream,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        stream.seek(start)
+        task = bar.add_task("starting", total=None)
+        unfinished_line, next_look = "", 0.0
+        try:
+            while process.poll() is None:
+                unfinished_line = _print_lines(console, unfinished_line + stream.read())
+                if not bar.disable and time.monotonic() >= next_look:
+                    now = progress(study)
+                    left = "" if now.seconds_left is None else f", about {duration_text(now.seconds_left)} left"
+                    bar.update(
+                        task, completed=now.jobs_done, total=now.n_jobs, description=f"{now.running} running{left}"
+                    )
+                    next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+                time.sleep(_SECONDS_BETWEEN_MESSAGES)
+        finally:
+            status = process.wait()
+            rest = f"{unfinished_line}{stream.read()}"
+            _print_lines(console, rest if rest.endswith("\n") else f"{rest}\n")
+    return status
+
+
+def _print_lines(console, text):
+    """Print the whole lines of a text, unchanged; return what follows them."""
+    lines, _, rest = text.rpartition("\n")
+    if lines.strip():
+        console.print(lines, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    return rest
