@@ -83,7 +83,8 @@ def entropy_figure(results):
         results (DataFrame): One row per candidate, split and image.
     """
     candidates = list(dict.fromkeys(results["candidate"]))
-    figure, panels = _grid(len(candidates), height_each=1.95)
+    one_row = len(candidates) <= 2
+    figure, panels = _grid(len(candidates), height_each=2.15 if one_row else 1.95)
     largest = np.nanmax(results[[ENTROPY_PREDICTION, ENTROPY_RATERS]].to_numpy(), initial=0)
     exponent = math.floor(math.log10(largest)) if largest > 0 else 0
     unit = "nats" if exponent == 0 else rf"$10^{{{exponent}}}$ nats"
@@ -103,7 +104,9 @@ def entropy_figure(results):
             axes.locator_params(nbins=4)
             axes.collections[-1].set_alpha(0.7)
         figure.supxlabel(f"Entropy of the raters [{unit}]", fontsize=8)
-        figure.supylabel(f"Entropy of the prediction [{unit}]", fontsize=8)
+        # a single row is too low for the label in one line
+        space = "\n" if one_row else " "
+        figure.supylabel(f"Entropy of{space}the prediction [{unit}]", fontsize=8, multialignment="center")
     return figure
 
 
@@ -117,7 +120,8 @@ def reliability_figure(curves, ece, *, form, region):
         form (str): ``exact``, ``paper`` or ``raters``.
         region (str): ``image`` or ``roi`` (union of raters and prediction).
     """
-    figure, panels = _grid(len(curves), height_each=2.0)
+    # the legend takes its share of a single row, too
+    figure, panels = _grid(len(curves), height_each=2.6 if len(curves) <= 2 else 2.0)
     with figures.style():
         for index, (axes, (name, curve)) in enumerate(zip(panels, curves.items(), strict=True)):
             draw_reliability(axes, curve)

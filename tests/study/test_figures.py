@@ -40,6 +40,33 @@ def test_every_figure_is_one_column_wide_and_its_text_is_readable(simulated):
         assert min(sizes) >= 6
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 6])
+def test_no_text_is_cut_off_however_many_candidates_there_are(simulated, n):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    results, models = simulated
+    results = add_composite(results, CLASSES)
+    names = list(CANDIDATES)[:n]
+    results, models = (frame[frame["candidate"].isin(names)] for frame in (results, models))
+    rng = np.random.default_rng(0)
+    probability = rng.uniform(size=(1, 3000))
+    curve = reliability_curve(probability, rng.uniform(size=probability.shape) < probability**2, form="exact")
+    made = {
+        "entropy": entropy_figure(results),
+        "composite": composite_figure(results, STYLES),
+        "radar": radar_figure(results, models, CLASSES, STYLES),
+        "reliability": reliability_figure(
+            dict.fromkeys(names, curve), dict.fromkeys(names, 0.1), form="paper", region="image"
+        ),
+    }
+    for name, figure in made.items():
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        drawn, (width, height) = figure.get_tightbbox(canvas.get_renderer()), figure.get_size_inches()
+        outside = max(-drawn.x0, -drawn.y0, drawn.x1 - width, drawn.y1 - height)
+        assert outside < 0.01, (name, drawn.extents, width, height)
+
+
 def test_entropy_figure_shows_the_errors_of_all_results(simulated):
     results, _ = simulated
     figure = entropy_figure(results)
