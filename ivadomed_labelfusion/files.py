@@ -67,6 +67,8 @@ def read_json(path):
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Check the path.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} must be a JSON file, but it is no text.") from None
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."

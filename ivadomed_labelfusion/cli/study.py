@@ -235,7 +235,7 @@ def _study_from_arguments(parsed):
 
 def _run(parsed):
     from ivadomed_labelfusion.study import run
-    from ivadomed_labelfusion.study.plan import check_study, prepare_study
+    from ivadomed_labelfusion.study.prepare import check_study, prepare_study
     from ivadomed_labelfusion.study.results import has_finished_models, write_results
 
     study = _study_from_arguments(parsed)
@@ -273,7 +273,7 @@ def _print_plan(study):
     from rich.console import Console
     from rich.table import Table
 
-    from ivadomed_labelfusion.study.plan import check_study
+    from ivadomed_labelfusion.study.prepare import check_study
 
     study, splits, files = check_study(study)
     console = Console()

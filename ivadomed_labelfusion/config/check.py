@@ -18,6 +18,7 @@ from ivadomed_labelfusion.config.keys import (
     PLUGIN_TRANSFORMS,
     TRANSFORM_COMMON,
 )
+from ivadomed_labelfusion.config.values import wrong_values
 from ivadomed_labelfusion.errors import InputError
 
 
@@ -293,17 +294,7 @@ def _check_values(config):
     for key, value, allowed in choices:
         if value not in allowed:
             yield key, f"must be one of {', '.join(allowed)}, got {value!r}."
-    counts = (
-        ("training_parameters.batch_size", training.get("batch_size", 1)),
-        (
-            "training_parameters.training_time.num_epochs",
-            _section(training, "training_time").get("num_epochs", 1),
-        ),
-        ("default_model.depth", _section(config, "default_model").get("depth", 1)),
-    )
-    for key, value in counts:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            yield key, f"must be a whole number of at least 1, got {value!r}."
+    yield from wrong_values(config)
     split = _section(config, "split_dataset")
     fractions = [split.get(name, 0.0) for name in ("train_fraction", "test_fraction")]
     if all(isinstance(fraction, int | float) for fraction in fractions) and not (

@@ -6,6 +6,11 @@ from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.metrics.checks import check_values
 
 
+def reference_name(method):
+    """Return how a consensus is called in titles: ``STAPLE``, ``majority``, ``single rater``."""
+    return "STAPLE" if method == "staple" else method
+
+
 def consensus(raters, settings, *, names=None):
     """Return the raters' binary consensus over the whole volume and how it came about.
 

@@ -12,6 +12,7 @@ import numpy as np
 from ivadomed_labelfusion import __version__, figures
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation import pictures
+from ivadomed_labelfusion.evaluation.reference import reference_name
 from ivadomed_labelfusion.evaluation.subject import PREFIX
 from ivadomed_labelfusion.files import write_json, write_text
 from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve
@@ -83,12 +84,11 @@ class ResultWriter:
         name = _file_name(result.subject)
         self._written(write_json, self.output_dir / SUBJECTS / f"{name}.json", _subject_content(result))
         if result.slices:
-            kind = result.details["reference"]["method"]
             figure = pictures.disagreement_figure(
                 result.slices,
                 result.details["class_names"],
                 title=f"{result.subject}: slices of most disagreement",
-                reference="STAPLE" if kind == "staple" else kind,
+                reference=reference_name(result.details["reference"]["method"]),
             )
             self._save_figure(figure, f"{name}_disagreement.png")
 

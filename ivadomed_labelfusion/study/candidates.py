@@ -6,6 +6,7 @@ outputs are averaged.
 """
 
 import copy
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,14 +117,18 @@ def _user_candidate(entry, where):
     if unknown:
         raise InputError(f"{where} has the unknown key {sorted(unknown)[0]!r}. Known are {', '.join(_USER_KEYS)}.")
     name, base = entry["name"], entry["base"]
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name == "all":
-        raise InputError(f"{where}: name must be letters, digits, _ and -, and not 'all', got {name!r}.")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) or name == "all":
+        raise InputError(f"{where}: name must be up to 64 letters, digits, _ and -, and not 'all', got {name!r}.")
     if base not in PAPER_CANDIDATES:
         raise InputError(f"{where}: base must be one of {', '.join(PAPER_CANDIDATES)}, got {base!r}.")
     overrides, raters, ensemble = entry.get("overrides") or {}, entry.get("raters") or [], entry.get("ensemble", False)
     if not isinstance(overrides, dict):
         raise InputError(f"{where}: overrides must be a mapping of configuration keys, got {overrides!r}.")
     check_left_to_the_study(overrides, f"{where}: overrides")
+    try:
+        json.dumps(overrides, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: overrides must hold what JSON knows: {error}. Put dates in quotes.") from None
     for path, value in leaves(overrides):
         # YAML 1.1 takes 1e-4 for text, in which nobody sees a wrong learning rate
         if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
@@ -182,7 +187,7 @@ def base_config(template, base):
         dict
 
     Raises:
-        InputError: If the file is missing or has no ``target_suffix``.
+        InputError: If the file is missing, has no ``target_suffix``, or a section that is no object.
     """
     if template in DATASETS:
         return load_template(f"{template}_{base}")
@@ -197,7 +202,7 @@ def base_config(template, base):
     shipped = {name: load_template(f"{dataset}_{name}") for name in PAPER_CANDIDATES}
     for path in _differing_paths(list(shipped.values())):
         if path[0] not in ("model_name", "path_output"):
-            _copy_path(shipped[base], config, path)
+            _copy_path(shipped[base], config, path, template)
     return raters_first(config)
 
 
@@ -226,10 +231,12 @@ def _differing_paths(configs, prefix=()):
             yield (*prefix, key)
 
 
-def _copy_path(source, target, path):
-    for key in path[:-1]:
+def _copy_path(source, target, path, where):
+    for depth, key in enumerate(path[:-1], start=1):
         source = source.get(key, {})
         target = target.setdefault(key, {})
+        if not isinstance(target, dict):
+            raise InputError(f"{where}: {'.'.join(path[:depth])} must be a JSON object, got {target!r}.")
     if path[-1] in source:
         target[path[-1]] = copy.deepcopy(source[path[-1]])
     else:

@@ -7,7 +7,7 @@ from ivadomed_labelfusion.bids import nested_target_suffix
 from ivadomed_labelfusion.evaluation import predictions as files
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.evaluation.dataset import find_label_sets
-from ivadomed_labelfusion.evaluation.reference import consensus
+from ivadomed_labelfusion.evaluation.reference import consensus, reference_name
 from ivadomed_labelfusion.study.collect import finished_models
 from ivadomed_labelfusion.study.columns import ENTROPY_RATERS, display_name
 from ivadomed_labelfusion.study.figures import comparison_figure
@@ -28,7 +28,7 @@ def choose_image(results):
 
 
 def visual_comparison(study, results):
-    """Return the figure of image, STAPLE, average and every candidate's prediction on one slice.
+    """Return the figure of image, consensus, average and every candidate's prediction on one slice.
 
     Args:
         study (Study): The study.
@@ -45,7 +45,8 @@ def visual_comparison(study, results):
     if config["loader_parameters"].get("allow_missing_raters"):
         labels, nested = labels.with_complete_raters(nested)
     raters, like = files.load_masks(labels, nested)
-    reference, _ = consensus(raters, settings_from_config(config))
+    settings = settings_from_config(config)
+    reference, _ = consensus(raters, settings)
     average = raters.mean(axis=0, dtype=np.float32)
     image = files.load_background([study.bids], image_id, like)
     spacing = files.canonical_voxel_size_mm(like)
@@ -60,7 +61,11 @@ def visual_comparison(study, results):
     background = np.zeros(cut(average)[0][box].shape, np.float32) if shown is None else shown
     panels = [
         ("Image", background, None),
-        ("GT STAPLE", background, cut(reference)[(slice(None), *box)].astype(np.float32)),
+        (
+            f"GT {reference_name(settings.reference)}",
+            background,
+            cut(reference)[(slice(None), *box)].astype(np.float32),
+        ),
         ("GT average", background, cut(average)[(slice(None), *box)]),
     ]
     for candidate, done_split, folder in finished_models(study):

@@ -26,8 +26,8 @@ _FUSION_COLORS = {"staple": "blue", "average": "orange", "random": "bluish green
 _OTHER_COLORS = ("vermillion", "sky blue", "black")
 _OTHER_LINES = (":", "-.", "--")
 _FORMS = {
-    "exact": "Every voxel against STAPLE",
-    "paper": "Voxels of confidence below 1 against STAPLE",
+    "exact": "Every voxel against {reference}",
+    "paper": "Voxels of confidence below 1 against {reference}",
     "raters": "Every voxel against the raters' share",
 }
 RADAR_METRICS = ("dice", "precision", "recall", "absolute_volume_difference", "brier_score", "entropy_mae")
@@ -110,7 +110,7 @@ def entropy_figure(results):
     return figure
 
 
-def reliability_figure(curves, ece, *, form, region):
+def reliability_figure(curves, ece, *, form, region, reference="STAPLE"):
     """Draw a reliability diagram per candidate (the paper's Figure 4).
 
     Args:
@@ -119,6 +119,7 @@ def reliability_figure(curves, ece, *, form, region):
             the pooled curve is never larger, because the errors of different models cancel.
         form (str): ``exact``, ``paper`` or ``raters``.
         region (str): ``image`` or ``roi`` (union of raters and prediction).
+        reference (str): What the predictions are compared with, for the title.
     """
     # the legend takes its share of a single row, too
     figure, panels = _grid(len(curves), height_each=2.6 if len(curves) <= 2 else 2.0)
@@ -137,7 +138,7 @@ def reliability_figure(curves, ece, *, form, region):
         figure.legend(handles=reliability_legend(curves.values()), loc="outside lower center", ncols=2)
         figure.supylabel("Accuracy", fontsize=8)
         where = {"image": "whole image", "roi": "ROI"}[region]
-        figure.suptitle(f"{_FORMS[form]}, {where}", fontsize=7)
+        figure.suptitle(f"{_FORMS[form].format(reference=reference)}, {where}", fontsize=7)
     return figure
 
 

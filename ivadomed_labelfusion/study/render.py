@@ -52,12 +52,14 @@ def _column_blocks(table):
     """Return the columns of each block, the first column (the candidates) in all of them."""
     columns = zip(table.header, *([cell.text + cell.marks for cell in row] for row in table.rows), strict=True)
     first, *widths = (max(map(len, column)) + 3 for column in columns)
+    together = table.columns_together
     blocks, width = [[0]], first
-    for index, letters in enumerate(widths, start=1):
+    for start in range(0, len(widths), together):
+        letters = sum(widths[start : start + together])
         if width + letters > LETTERS_PER_LINE and len(blocks[-1]) > 1:
             blocks.append([0])
             width = first
-        blocks[-1].append(index)
+        blocks[-1] += range(start + 1, start + together + 1)
         width += letters
     return blocks
 

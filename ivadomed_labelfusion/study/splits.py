@@ -225,10 +225,39 @@ def make_splits(subjects, *, design, n=None, study_seed=0, centre_of=None):
     return centre_splits(centre_of, seeds) if design == "centre" else random_splits(subjects, seeds)
 
 
+def _content(split, files_of):
+    """Return what is saved of a split, ready for JSON."""
+    return {
+        "name": split.name,
+        "seed": split.seed,
+        "test_centre": split.test_centre,
+        "subjects": {part: list(getattr(split, part)) for part in PARTS},
+        "files": {part: [name for subject in getattr(split, part) for name in files_of[subject]] for part in PARTS},
+    }
+
+
+def check_saved_splits(splits, files_of, folder):
+    """Check that splits saved before are the same: finished models were trained on them. Splits may be added.
+
+    Args:
+        splits (list of Split): From `make_splits`.
+        files_of (dict): Subject to its image file names, from `find_subjects`.
+        folder (str or Path): Where `write_splits` puts them.
+
+    Raises:
+        InputError: If a saved split differs.
+    """
+    for split in splits:
+        path = Path(folder) / f"{split.name}.json"
+        if path.exists() and read_json(path) != _content(split, files_of):
+            raise InputError(
+                f"{path} holds other subjects than this study would use: the dataset, the template or the seed "
+                "changed since the study was started. Choose another --output."
+            )
+
+
 def write_splits(splits, files_of, folder):
     """Save each split for people (JSON) and for ivadomed's ``split_dataset.fname_split`` (joblib), and the seeds.
-
-    Existing splits must be the same: finished models were trained on them. Splits may be added.
 
     Args:
         splits (list of Split): From `make_splits`.
@@ -236,30 +265,18 @@ def write_splits(splits, files_of, folder):
         folder (str or Path): Receives ``split-01.json``, ``split-01.joblib``, ... and ``seeds.json``.
 
     Raises:
-        InputError: If a saved split differs from the new one.
+        InputError: As `check_saved_splits`.
     """
     import joblib
 
     folder = Path(folder)
+    check_saved_splits(splits, files_of, folder)
     for split in splits:
-        files = {part: [name for subject in getattr(split, part) for name in files_of[subject]] for part in PARTS}
-        content = {
-            "name": split.name,
-            "seed": split.seed,
-            "test_centre": split.test_centre,
-            "subjects": {part: list(getattr(split, part)) for part in PARTS},
-            "files": files,
-        }
-        readable = folder / f"{split.name}.json"
-        if readable.exists() and read_json(readable) != content:
-            raise InputError(
-                f"{readable} holds other subjects than this study would use: the dataset, the template or the seed "
-                "changed since the study was started. Choose another --output."
-            )
+        content, readable = _content(split, files_of), folder / f"{split.name}.json"
         # the readable file is written last: where it exists, the other one is complete
         if not readable.exists():
             with atomic_path(folder / f"{split.name}.joblib", overwrite=True) as temporary:
-                joblib.dump(files, temporary)
+                joblib.dump(content["files"], temporary)
             write_json(readable, content)
     write_json(folder / "seeds.json", {"seeds": {split.name: split.seed for split in splits}}, overwrite=True)
 

@@ -16,7 +16,7 @@ class TableSpec:
     """What a table shows.
 
     Attributes:
-        title (str): Heading.
+        title (str): Heading; ``{reference}`` stands for the consensus that predictions are compared with.
         metrics (tuple of str): Names of `columns.METRICS`.
         paper_table (str or None): The paper's table with the same numbers.
         against_ensembles (bool): Only the ensembles and the SoftSeg candidates they are compared with.
@@ -31,7 +31,7 @@ class TableSpec:
 TABLES = {
     "table2": TableSpec("Table 2: preservation of the inter-rater variability", ("brier_score", "entropy_mae"), "2"),
     "table3": TableSpec(
-        "Table 3: segmentation performance against STAPLE",
+        "Table 3: segmentation performance against {reference}",
         ("dice", "precision", "recall", "absolute_volume_difference", "relative_volume_difference", "composite_score"),
         "3",
     ),
@@ -60,6 +60,7 @@ class Table:
         rows (tuple): One tuple of `Cell` per candidate.
         notes (tuple of str): Printed below.
         summary (DataFrame): Every statistic, for the CSV file.
+        columns_together (int): How many columns after the first belong together and must not be torn apart.
     """
 
     title: str
@@ -67,6 +68,7 @@ class Table:
     rows: tuple
     notes: tuple
     summary: object
+    columns_together: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Cell:
     bold: bool = False
 
 
-def build_tables(results, models, class_names, *, candidates=(), notes=(), seed=0):
+def build_tables(results, models, class_names, *, candidates=(), notes=(), reference="STAPLE", seed=0):
     """Build every table that the results hold something for.
 
     Args:
@@ -88,6 +90,7 @@ def build_tables(results, models, class_names, *, candidates=(), notes=(), seed=
         candidates (sequence of Candidate): Those of the study, from which Table 4 takes the ensembles and every SoftSeg
             candidate; it is made only when there are results of an ensemble.
         notes (sequence of str): Printed under every table, such as settings that differ from the template's.
+        reference (str): What the predictions are compared with, for titles.
         seed (int): Seed of the bootstrap.
 
     Returns:
@@ -107,11 +110,11 @@ def build_tables(results, models, class_names, *, candidates=(), notes=(), seed=
             )
         summary = summarise(kept_results, kept_models, spec.metrics, class_names, seed=seed)
         if len(summary):
-            tables[name] = _lay_out(spec, summary, class_names, notes)
+            tables[name] = _lay_out(spec, summary, class_names, notes, reference)
     return tables
 
 
-def _lay_out(spec, summary, class_names, notes):
+def _lay_out(spec, summary, class_names, notes, reference):
     columns = [
         (name, class_name)
         for name in spec.metrics
@@ -140,7 +143,8 @@ def _lay_out(spec, summary, class_names, notes):
         if REFERENCE in candidates
         else LEGEND.partition(";")[0] + f"; bold: best mean; no {REFERENCE}, no tests."
     )
-    return Table(spec.title, header, tuple(rows), (legend, *_incomplete_notes(summary), *paired, *notes), summary)
+    title = spec.title.format(reference=reference)
+    return Table(title, header, tuple(rows), (legend, *_incomplete_notes(summary), *paired, *notes), summary)
 
 
 def _incomplete_notes(summary):
@@ -216,7 +220,7 @@ def compare_with_paper(tables, dataset, *, notes=()):
             paper = load_paper_results(dataset, spec.paper_table)
             shared = [row for row in tables[name].summary.to_dict("records") if _paper_key(row, spec) in paper]
             if shared:
-                compared[f"{name}_vs_paper"] = _set_beside(spec, shared, paper, notes)
+                compared[f"{name}_vs_paper"] = _set_beside(tables[name], shared, paper, notes)
     if "ece" in tables:
         compared["ece_vs_paper"] = _ece_beside_paper(tables["ece"].summary, dataset, notes)
     return compared
@@ -226,7 +230,7 @@ def _paper_key(row, spec):
     return spec.paper_table, row["candidate"], row["metric"], row["class"]
 
 
-def _set_beside(spec, shared, paper, study_notes):
+def _set_beside(table, shared, paper, study_notes):
     import pandas as pd
 
     columns = list(dict.fromkeys((row["metric"], row["class"]) for row in shared))
@@ -236,7 +240,8 @@ def _set_beside(spec, shared, paper, study_notes):
     means = {key: [row["mean"] for row in shared if (row["metric"], row["class"]) == key] for key in columns}
     digits = {key: _shown_digits(METRICS[key[0]], means[key], scales[key]) for key in columns}
     best_ours = _best_of({key: row["mean"] for key, row in ours.items()})
-    best_theirs = _best_of({key: value.mean for key, value in theirs.items()})
+    # best among all of the paper's candidates, also where ours has fewer
+    best_theirs = _best_of({key[1:]: value.mean for key, value in paper.items() if key[2:] in columns})
     header = ["Candidate"]
     for key in columns:
         header += [f"{_heading(*key, scales[key])} {whose}" for whose in ("ours", "paper")]
@@ -260,8 +265,10 @@ def _set_beside(spec, shared, paper, study_notes):
         for key, value in theirs.items()
     ]
     paper_note = "Paper: Lemay et al. 2022, MELBA 2022:031."
-    notes = (LEGEND, *_order_notes(columns, records), paper_note, OPTIMISM_NOTE, *study_notes)
-    return Table(f"{spec.title}, beside the paper", tuple(header), tuple(rows), notes, pd.DataFrame(records))
+    pairs = [note for note in table.notes if note.startswith(PAIRS)]
+    notes = (LEGEND, *_order_notes(columns, records), *pairs, paper_note, OPTIMISM_NOTE, *study_notes)
+    title = f"{table.title}, beside the paper"
+    return Table(title, tuple(header), tuple(rows), notes, pd.DataFrame(records), columns_together=2)
 
 
 def _best_of(means):

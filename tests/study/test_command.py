@@ -10,7 +10,7 @@ from ivadomed_labelfusion.cli import main as command
 from ivadomed_labelfusion.cli.study import _overrides, _study_from_arguments, get_parser
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.study import run
-from ivadomed_labelfusion.study.plan import prepare_study
+from ivadomed_labelfusion.study.prepare import prepare_study
 from ivadomed_labelfusion.study.splits import PAPER_SPLITS
 
 

@@ -13,7 +13,7 @@ from study_files import make_study
 
 from ivadomed_labelfusion.study.candidates import resolve_candidates
 from ivadomed_labelfusion.study.follow import follow
-from ivadomed_labelfusion.study.plan import prepare_study
+from ivadomed_labelfusion.study.prepare import prepare_study
 
 # writes a line in two halves, so that one look sees only the first
 ENGINE = "import sys, time; print('[1] sub', end='', flush=True); time.sleep(0.5); print('mitted', flush=True); {rest}"

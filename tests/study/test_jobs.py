@@ -24,7 +24,7 @@ from ivadomed_labelfusion.study.jobs import (
     read_losses,
     read_threshold,
 )
-from ivadomed_labelfusion.study.plan import prepare_study
+from ivadomed_labelfusion.study.prepare import prepare_study
 
 
 def test_a_cut_off_checkpoint_is_removed(tmp_path):

@@ -14,7 +14,8 @@ from ivadomed_labelfusion.config import load_template
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.study.candidates import Candidate, resolve_candidates
 from ivadomed_labelfusion.study.jobs import MARKERS, file_lock
-from ivadomed_labelfusion.study.plan import check_study, class_names, load_study, prepare_study, uses_one_class
+from ivadomed_labelfusion.study.plan import class_names, load_study, uses_one_class
+from ivadomed_labelfusion.study.prepare import check_study, prepare_study
 from ivadomed_labelfusion.study.splits import PARTS
 from ivadomed_labelfusion.study.status import (
     DONE,

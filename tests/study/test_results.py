@@ -13,7 +13,7 @@ from ivadomed_labelfusion.metrics import brier_score, expected_calibration_error
 from ivadomed_labelfusion.study.candidates import resolve_candidates
 from ivadomed_labelfusion.study.collect import collect_reliability, pooled_curves
 from ivadomed_labelfusion.study.jobs import run_job
-from ivadomed_labelfusion.study.plan import prepare_study
+from ivadomed_labelfusion.study.prepare import prepare_study
 from ivadomed_labelfusion.study.results import write_claims, write_results
 
 # one worker makes the study that the tests share
