@@ -190,6 +190,21 @@ def broken(template="ms_softseg_average", **changes):
         ({"split_dataset__train_fraction": 0.9, "split_dataset__test_fraction": 0.4}, "add up to 1 at most"),
         ({"transformation__CenterCrop": {}}, "CenterCrop: needs 'size'"),
         ({"loader_parameters": 3}, "loader_parameters: must be a JSON object, got 3"),
+        # Python takes every text for true
+        ({"loader_parameters__multichannel": "False"}, "multichannel: must be true or false, got 'False'"),
+        ({"loader_parameters__allow_missing_raters": "no"}, "must be true or false, got 'no'"),
+        ({"debugging": "maybe"}, "debugging: must be true or false, got 'maybe'"),
+        ({"loader_parameters__contrast_params__testing": "FLAIR"}, "testing: must be a list of names, got 'FLAIR'"),
+        ({"training_parameters__scheduler__initial_lr": "fast"}, "must be a number above 0, got 'fast'"),
+        ({"training_parameters__scheduler__initial_lr": float("nan")}, "must be a number above 0, got nan"),
+        ({"training_parameters__scheduler__initial_lr": -1}, "must be a number above 0, got -1"),
+        ({"default_model__n_filters": 0}, "must be a whole number of at least 1, got 0"),
+        ({"default_model__depth": True}, "must be a whole number of at least 1, got True"),
+        ({"default_model__dropout_rate": 7}, "must be a number from 0 to 1, got 7"),
+        ({"transformation__Resample__hspace": -1}, "must be a number above 0, got -1"),
+        ({"transformation__CenterCrop__size": [10]}, "must be a list of 2 or 3 whole numbers of at least 1, got [10]"),
+        ({"postprocessing__binarize_prediction": {"thr": "foo"}}, "must be a number, got 'foo'"),
+        ({"split_dataset__random_seed": 1.5}, "must be a whole number of at least 0, got 1.5"),
     ],
 )
 def test_mistakes_are_explained(changes, message):

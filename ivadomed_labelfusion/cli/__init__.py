@@ -1,6 +1,7 @@
 """The ``ivadomed_labelfusion`` command: one module per sub-command, imported only when it is asked for."""
 
 import importlib
+import os
 import sys
 
 from ivadomed_labelfusion import __version__
@@ -61,7 +62,13 @@ def main(args=None):
         return 2
     module = importlib.import_module(f"ivadomed_labelfusion.cli.{name}")
     try:
-        return module.main(args[1:]) or 0
+        status = module.main(args[1:]) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # whoever read our output, such as head, has seen enough; Python would complain again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except InputError as error:
         print(f"ivadomed_labelfusion {name}: {error}", file=sys.stderr)
         return 2

@@ -163,6 +163,10 @@ def _whole_number(text, lowest):
     return value
 
 
+def _refuse_constant(name):
+    raise InputError(f"--set must give numbers that JSON knows, got {name}.")
+
+
 def _overrides(parsed):
     from ivadomed_labelfusion.study.candidates import check_left_to_the_study, merge_patch
 
@@ -178,7 +182,7 @@ def _overrides(parsed):
         if not found or not all(key.split(".")):
             raise InputError(f"--set must be KEY=VALUE with a key such as default_model.depth, got {text!r}.")
         try:
-            settings.append((key, json.loads(value)))
+            settings.append((key, json.loads(value, parse_constant=_refuse_constant)))
         except json.JSONDecodeError:
             # a bare word is a string, as people write it
             settings.append((key, value))
@@ -236,7 +240,7 @@ def _study_from_arguments(parsed):
 def _run(parsed):
     from ivadomed_labelfusion.study import run
     from ivadomed_labelfusion.study.prepare import check_study, prepare_study
-    from ivadomed_labelfusion.study.results import has_finished_models, write_results
+    from ivadomed_labelfusion.study.results import has_comparison, has_finished_models, write_results
 
     study = _study_from_arguments(parsed)
     if parsed.profile:
@@ -263,7 +267,8 @@ def _run(parsed):
             return 130
         _print_status(study, every_model=False)
         if has_finished_models(study):
-            written = write_results(study)
+            # what was asked for once is kept up to date
+            written = write_results(study, compare_paper=has_comparison(study))
             print(f"\nResults of the finished models: {study.folder / 'results' / 'README.md'}")
             print("\n".join(written.notes))
     return 1 if status else 0
@@ -302,7 +307,7 @@ def _print_status(study, *, every_model):
     statuses = model_statuses(study)
     console = Console()
     table = Table(title=f"{study.folder.name}: {len(statuses)} models")
-    table.add_column("candidate")
+    table.add_column("candidate", overflow="fold")
     for state in STATES:
         table.add_column(state, justify="right")
     for candidate in study.candidates:
@@ -315,15 +320,18 @@ def _print_status(study, *, every_model):
     for item in statuses:
         if every_model or (item.detail and item.state != TO_GO):
             print(f"{item.candidate}/{item.split}: {item.state}" + (f": {item.detail}" if item.detail else ""))
-    left = progress(study).seconds_left
+    now = progress(study)
     if every.count("done") < len(every):
-        workers = f"{study.gpus} GPUs" if study.gpus else f"{study.cores} cores"
+        number, kind = (study.gpus, "GPU") if study.gpus else (study.cores, "core")
+        workers = f"{number} {kind}{'' if number == 1 else 's'}"
         if study.scheduled:
             workers = "one node; divide by the number of jobs that your cluster runs at once"
+        if not now.running:
+            print("Nothing runs now. Repeat 'study run' to go on.")
         print(
             "Time left: not known before the first epoch is done."
-            if left is None
-            else f"Time left: about {duration_text(left)} on {workers}."
+            if now.seconds_left is None
+            else f"Time left: about {duration_text(now.seconds_left)} on {workers}."
         )
 
 
@@ -365,7 +373,8 @@ def _print_table(table):
         return
     shown = Table(title=table.title)
     for index, heading in enumerate(table.header):
-        shown.add_column(heading, justify="left" if index == 0 else "right")
+        # a Text, because rich would take [nats] for markup
+        shown.add_column(Text(heading), justify="left" if index == 0 else "right")
     for row in table.rows:
         shown.add_row(*(Text(cell.text + cell.marks, style="bold" if cell.bold else "") for cell in row))
     console.print(shown)

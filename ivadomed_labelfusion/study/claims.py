@@ -305,7 +305,7 @@ def _compare(comparison, results, models, class_name, seed):
     frames = [source[source["candidate"] == side].set_index(key) for side in sides]
     absent = [display_name(side) for side, frame in zip(sides, frames, strict=True) if frame.empty]
     if absent:
-        return 0, f"{title}: {' and '.join(absent)} not in this study"
+        return 0, f"{title}: {' and '.join(absent)} without results here"
     values = frames[0][name] if len(frames) == 1 else frames[0][name] - frames[1][name]
     values = values.dropna()
     splits = values.index.get_level_values("split")
@@ -314,6 +314,8 @@ def _compare(comparison, results, models, class_name, seed):
     mean, _ = mean_over_models(values, splits)
     low, high = bootstrap_mean_interval(values, people, weights=model_weights(values, splits), seed=seed)
     unit = "splits" if per_model else "subjects"
+    if not len(values):
+        return 0, f"{title}: not defined for any pair"
     line = f"{title} = {mean:.3g} [{low:.3g}, {high:.3g}], expected {'<' if comparison.sign < 0 else '>'} 0"
     line += f", n = {len(values)}, {n_clusters} {unit}"
     if n_clusters < MIN_CLUSTERS:

@@ -36,7 +36,7 @@ def collect_results(study):
 
     parts = []
     for candidate, split, folder in finished_models(study):
-        part = pd.read_csv(folder / "evaluation" / TABLE)
+        part = _read_evaluation(folder / "evaluation" / TABLE)
         part.insert(0, "subject", part["image_id"].str.split("_").str[0])
         part.insert(0, "split", split)
         part.insert(0, "candidate", candidate)
@@ -61,12 +61,25 @@ def collect_reliability(study):
     for candidate, split, folder in finished_models(study):
         path = folder / "evaluation" / RELIABILITY
         if path.exists():
-            part = pd.read_csv(path)
+            part = _read_evaluation(path)
             part = part[part["image_id"] == "all"].drop(columns="image_id")
             part.insert(0, "split", split)
             part.insert(0, "candidate", candidate)
             parts.append(part)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _read_evaluation(path):
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        model = path.parents[1]
+        raise InputError(
+            f"{path} is empty. Delete {model / 'evaluate.done.json'} and {model / 'evaluated.json'}, and repeat "
+            "'study run': the model is evaluated again."
+        ) from None
 
 
 def collect_models(study, reliability):

@@ -30,6 +30,7 @@ _FORMS = {
     "paper": "Voxels of confidence below 1 against {reference}",
     "raters": "Every voxel against the raters' share",
 }
+MOST_ROWS = 4
 RADAR_METRICS = ("dice", "precision", "recall", "absolute_volume_difference", "brier_score", "entropy_mae")
 RADAR_MODEL_METRICS = ("ece_exact_roi",)
 
@@ -64,10 +65,12 @@ def candidate_styles(base_of):
 
 
 def _grid(n, *, columns=2, height_each=1.85):
+    """Return a figure of one column's width and its n panels; more than fit a page become as wide as the page."""
+    width = figures.COLUMN_WIDTH_IN
+    if math.ceil(n / columns) > MOST_ROWS:
+        columns, width = 2 * columns, figures.PAGE_WIDTH_IN
     rows = math.ceil(n / columns)
-    figure, axes = figures.new_figure(
-        rows, columns, width=figures.COLUMN_WIDTH_IN, height=rows * height_each, squeeze=False
-    )
+    figure, axes = figures.new_figure(rows, columns, width=width, height=rows * height_each, squeeze=False)
     for spare in axes.flat[n:]:
         spare.set_visible(False)
     return figure, axes.flat[:n]
@@ -84,7 +87,7 @@ def entropy_figure(results):
     """
     candidates = list(dict.fromkeys(results["candidate"]))
     one_row = len(candidates) <= 2
-    figure, panels = _grid(len(candidates), height_each=2.15 if one_row else 1.95)
+    figure, panels = _grid(len(candidates), height_each=2.3 if one_row else 1.95)
     largest = np.nanmax(results[[ENTROPY_PREDICTION, ENTROPY_RATERS]].to_numpy(), initial=0)
     exponent = math.floor(math.log10(largest)) if largest > 0 else 0
     unit = "nats" if exponent == 0 else rf"$10^{{{exponent}}}$ nats"
@@ -103,7 +106,7 @@ def entropy_figure(results):
             axes.set(xlim=(0, top), ylim=(0, top), xlabel="", ylabel="")
             axes.locator_params(nbins=4)
             axes.collections[-1].set_alpha(0.7)
-        figure.supxlabel(f"Entropy of the raters [{unit}]", fontsize=8)
+        figure.supxlabel(f"Entropy of the raters [{unit}]\n(MAE in this unit, MSE in its square)", fontsize=8)
         # a single row is too low for the label in one line
         space = "\n" if one_row else " "
         figure.supylabel(f"Entropy of{space}the prediction [{unit}]", fontsize=8, multialignment="center")
@@ -126,20 +129,26 @@ def reliability_figure(curves, ece, *, form, region, reference="STAPLE"):
     with figures.style():
         for index, (axes, (name, curve)) in enumerate(zip(panels, curves.items(), strict=True)):
             draw_reliability(axes, curve)
-            percent = 100 * ece[name]
-            axes.set_title(f"{display_name(name)}\nECE: {percent:.{1 if percent >= 1 else 2}f} %")
-            last = index >= len(curves) - 2
+            axes.set_title(f"{display_name(name)}\nECE: {_percent(ece[name])}")
+            columns = axes.get_gridspec().ncols
+            last = index >= len(curves) - columns
             axes.set(xlabel="Confidence" if last else "", ylabel="", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
             axes.title.set_fontsize(7)
             if axes.get_legend():
                 axes.get_legend().remove()
-            if index % 2:
+            if index % columns:
                 axes.set_yticklabels([])
         figure.legend(handles=reliability_legend(curves.values()), loc="outside lower center", ncols=2)
         figure.supylabel("Accuracy", fontsize=8)
         where = {"image": "whole image", "roi": "ROI"}[region]
         figure.suptitle(f"{_FORMS[form].format(reference=reference)}, {where}", fontsize=7)
     return figure
+
+
+def _percent(share):
+    if math.isnan(share):
+        return "not defined"
+    return f"{100 * share:.{1 if share >= 0.01 else 2}f} %"
 
 
 def composite_figure(results, styles):
@@ -154,7 +163,7 @@ def composite_figure(results, styles):
     scores = results.dropna(subset=["composite_score"])
     means = scores.groupby("candidate")["composite_score"].mean().sort_values(ascending=False)
     figure, axes = figures.new_figure(width=figures.COLUMN_WIDTH_IN, height=0.42 * len(means) + 0.7)
-    keyed = scores.set_index(["split", "image_id"])
+    keyed, starred = scores.set_index(["split", "image_id"]), False
     with figures.style():
         axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
         for place, name in enumerate(means.index):
@@ -176,13 +185,14 @@ def composite_figure(results, styles):
                 partner = keyed.loc[keyed["candidate"] == REFERENCE, "composite_score"]
                 paired = values.to_frame("own").join(partner.rename("reference"), how="inner")
                 if wilcoxon_signed_rank(paired["own"], paired["reference"]).p_value < SIGNIFICANCE:
+                    starred = True
                     axes.annotate("*", (1.0, place), xycoords=("axes fraction", "data"), va="center", fontsize=11)
         axes.set_yticks(
             range(len(means)), [display_name(name) + (" (ref)" if name == REFERENCE else "") for name in means.index]
         )
         axes.invert_yaxis()
         lines = ["Composite score (sum of z-scores)"]
-        if REFERENCE in means.index:
+        if starred:
             lines += [f"* p < {SIGNIFICANCE:g} against Conv-STAPLE,", "optimistic because splits overlap"]
         axes.set_xlabel("\n".join(lines))
     return figure
@@ -269,6 +279,8 @@ def radar_figure(results, models, class_names, styles):
         axes.set_yticks([0.2, 1.0], [])
         axes.set_ylim(0, 1.05)
         axes.spines["polar"].set_visible(False)
+        classes = "; mean over classes" if len(class_names) > 1 else ""
+        figure.suptitle(f"Outer ring: best candidate, inner ring: worst{classes}", fontsize=7)
         figure.legend(loc="outside lower center", ncols=2)
     return figure
 

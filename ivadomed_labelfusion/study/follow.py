@@ -1,5 +1,8 @@
 """What a person sees while the workflow runs: the engine's messages, and below them how far the study is."""
 
+import contextlib
+import os
+import signal
 import time
 
 from ivadomed_labelfusion.study.status import duration_text, progress
@@ -16,8 +19,8 @@ def follow(study, process, log, *, start=0):
 
     Args:
         study (Study): The study.
-        process (subprocess.Popen): The engine. It is waited for, also after Ctrl-C, which reaches it as well and makes
-            it cancel a cluster's jobs.
+        process (subprocess.Popen): The engine, which leads a process group. Ctrl-C is passed on to the group, and the
+            engine is waited for: it cancels a cluster's jobs.
         log (Path): What it writes.
         start (int): Where in ``log`` its messages begin, in bytes.
 
@@ -47,6 +50,10 @@ def follow(study, process, log, *, start=0):
                     )
                     next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
                 time.sleep(_SECONDS_BETWEEN_MESSAGES)
+        except KeyboardInterrupt:
+            with contextlib.suppress(ProcessLookupError):  # it has ended just now
+                os.killpg(process.pid, signal.SIGINT)
+            raise
         finally:
             status = process.wait()
             rest = f"{unfinished_line}{stream.read()}"

@@ -43,6 +43,10 @@ def main(args=None):
         return run_job(study, parsed.kind, parsed.model, Path(parsed.log).resolve())
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        # a full disk or missing rights, about which nothing could be written beside the model
+        print(f"{parsed.kind} of {parsed.model} failed, and the failure was not recorded: {error}", file=sys.stderr)
+        return 1
 
 
 def run_job(study, kind, model, log):
@@ -72,7 +76,7 @@ def run_job(study, kind, model, log):
             write_json(folder / "running.json", running, overwrite=True)
             try:
                 details = _WORK[kind](study, model, log, lock)
-            except (subprocess.CalledProcessError, InputError) as error:
+            except (subprocess.CalledProcessError, InputError, OSError) as error:
                 _record_failure(folder, kind, error, log)
                 return 1
             except Exception as error:
@@ -83,6 +87,7 @@ def run_job(study, kind, model, log):
             where = {"host": host, "slurm_job": os.environ.get("SLURM_JOB_ID")}
             write_json(done, {"kind": kind, "seconds": round(seconds, 1), **where, **details})
             _forget_failure(folder, kind)
+            print(f"{kind} of {model}: done in {seconds:.0f} s", flush=True)
         shutil.copyfile(done, marker)
     return 0
 
@@ -317,13 +322,13 @@ def _record_failure(folder, kind, error, log):
         killed = f"ivadomed was killed by signal {-error.returncode} (9: often too little memory)"
         reason = killed if error.returncode < 0 else _last_words(log) or str(error)
     print(f"{kind} of {folder} failed: {reason}", file=sys.stderr, flush=True)
-    with open(log, "a", encoding="utf-8") as stream:
-        traceback.print_exception(error, file=stream)
     earlier = json.loads((folder / "failed.json").read_text()) if (folder / "failed.json").exists() else {}
     attempts = earlier.get("attempts", 0) + 1 if earlier.get("kind") == kind else 1
     content = {"kind": kind, "reason": reason, "attempts": attempts, "log": str(log), "time": time.time()}
     write_json(folder / "failed.json", content, overwrite=True)
     (folder / "running.json").unlink()
+    with open(log, "a", encoding="utf-8") as stream:
+        traceback.print_exception(error, file=stream)
 
 
 def _last_words(log):
@@ -333,7 +338,8 @@ def _last_words(log):
     with open(log, "rb") as stream:
         stream.seek(max(0, log.stat().st_size - 20_000))
         lines = stream.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
-    words = [line.strip() for line in lines if line.strip() and "it/s]" not in line and "%|" not in line]
+    # nor the line with which Python points at the place of an error
+    words = [line.strip() for line in lines if re.search(r"\w", line) and "it/s]" not in line and "%|" not in line]
     return words[-1][:500] if words else ""
 
 

@@ -96,21 +96,21 @@ def _check_candidate(study, candidate):
     config = study.config(candidate)
     raise_on_errors(config, source=f"candidate {candidate.name}")
     settings = settings_from_config(config)
-    first = study.config(study.candidates[0])
+    first_name, first = study.candidates[0].name, study.config(study.candidates[0])
     if config["loader_parameters"].get("target_suffix") != first["loader_parameters"].get("target_suffix"):
         raise InputError(
-            f"Candidate {candidate.name} must have the target_suffix of {study.candidates[0].name}: all candidates are "
+            f"Candidate {candidate.name} must have the target_suffix of {first_name}: all candidates are "
             "evaluated against the same raters. For training on some of them, give its raters."
         )
     if settings != settings_from_config(first):
         raise InputError(
-            f"Candidate {candidate.name} must have the evaluation_parameters.inter_rater of {study.candidates[0].name}: "
+            f"Candidate {candidate.name} must have the evaluation_parameters.inter_rater of {first_name}: "
             "a table compares only what was evaluated alike. Use --set, which is for all candidates."
         )
     lacking = set(_contrasts(study, candidate)) - set(_contrasts(study, study.candidates[0]))
     if lacking:
         raise InputError(
-            f"Candidate {candidate.name} must have contrasts of {study.candidates[0].name}, whose images the splits "
+            f"Candidate {candidate.name} must have contrasts of {first_name}, whose images the splits "
             f"are made of, got {', '.join(sorted(lacking))}."
         )
     if candidate.raters:

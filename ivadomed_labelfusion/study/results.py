@@ -24,13 +24,15 @@ from ivadomed_labelfusion.study.collect import (
     read_frame,
 )
 from ivadomed_labelfusion.study.columns import column, display_name
-from ivadomed_labelfusion.study.plan import class_names
+from ivadomed_labelfusion.study.plan import class_names, consensus_name
 from ivadomed_labelfusion.study.render import to_markdown, write_tables
+from ivadomed_labelfusion.study.status import duration_text
 from ivadomed_labelfusion.study.summary import add_composite
 from ivadomed_labelfusion.study.tables import PAIRS, build_tables, compare_with_paper
 
 # a class that is hardly found at all: no candidate of the paper has a mean Dice below 0.5
 UNLEARNED_DICE = 0.2
+MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,14 @@ def study_notes(study, models):
     planned = len(study.models())
     if len(models) < planned:
         notes.append(f"Only {len(models)} of {planned} models are finished; the others are missing here.")
+        finished = models.groupby("candidate")["split"].agg(frozenset)
+        if finished.nunique() > 1:
+            notes.append(
+                "The candidates' finished splits differ, and means over different test subjects do not compare. Tests "
+                "and differences are paired and do; they use the splits that both have."
+            )
     splits = "1 split" if study.n_splits == 1 else f"{study.n_splits} splits"
-    design = {"centre": "each centre in turn the test set", "random": "random test subjects"}[study.design]
+    design = {"centre": "one centre is the test set, in turn", "random": "random test subjects"}[study.design]
     notes.append(f"{splits} ({design}), study seed {study.study_seed}, template {Path(study.template).name}.")
     return notes
 
@@ -73,11 +81,19 @@ def unlearned_models(results, class_names):
         class_names (sequence of str): Classes in the configuration's order.
 
     Returns:
-        list of str: Such as ``SoftSeg-Average split-05``; empty where Dice was not measured.
+        list of tuple: ``(candidate, split)``; empty where Dice was not measured.
     """
     columns = [name for name in (column("dice", class_name) for class_name in class_names) if name in results]
     lowest = results.groupby(["candidate", "split"], sort=False)[columns].mean().min(axis=1)
-    return [f"{display_name(candidate)} {split}" for candidate, split in lowest.index[lowest < UNLEARNED_DICE]]
+    return list(lowest.index[lowest < UNLEARNED_DICE])
+
+
+def _name_or_count(chosen, models):
+    """Name a few models, but count many by candidate: a study has hundreds."""
+    if len(chosen) <= MOST_NAMED:
+        return ", ".join(f"{display_name(candidate)} {split}" for candidate, split in chosen)
+    counts, finished = Counter(candidate for candidate, _ in chosen), models["candidate"].value_counts()
+    return ", ".join(f"{display_name(name)} {count} of {finished[name]} models" for name, count in counts.items())
 
 
 def write_results(study, *, compare_paper=False):
@@ -94,7 +110,7 @@ def write_results(study, *, compare_paper=False):
         InputError: If no model is finished, or the paper has no numbers for this template.
     """
     folder = study.folder / "results"
-    names = class_names(study)
+    names, consensus = class_names(study), consensus_name(study)
     results = add_composite(collect_results(study), names)
     reliability = collect_reliability(study)
     models = collect_models(study, reliability)
@@ -103,12 +119,12 @@ def write_results(study, *, compare_paper=False):
     unlearned = unlearned_models(results, names)
     if unlearned:
         notes.append(
-            f"Dice below {UNLEARNED_DICE:g}: training failed for {', '.join(unlearned)}. Their results are in every "
-            "mean. More epochs or a lower learning rate may help."
+            f"Mean Dice of a class below {UNLEARNED_DICE:g}, little was learned: {_name_or_count(unlearned, models)}. "
+            "Their results are in every mean. More epochs or a lower learning rate may help."
         )
     if not Path(study.bids).is_dir():
         notes.append(f"No figure compares the predictions by eye, because {study.bids} is not on this machine.")
-    tables = build_tables(results, models, names, candidates=study.candidates, notes=notes)
+    tables = build_tables(results, models, names, candidates=study.candidates, notes=notes, reference=consensus)
     if compare_paper:
         tables |= compare_with_paper(tables, study.dataset or Path(study.template).name, notes=notes)
     files = []
@@ -134,6 +150,7 @@ def _remove_earlier(folder, files):
 def _write_figures(study, results, models, reliability, losses, names, folder):
     from ivadomed_labelfusion.study.comparison import visual_comparison
 
+    reference = consensus_name(study)
     styles = study_figures.candidate_styles({candidate.name: candidate.base for candidate in study.candidates})
     drawn = {}
     if study_figures.entropy_columns_present(results):
@@ -142,7 +159,7 @@ def _write_figures(study, results, models, reliability, losses, names, folder):
         for form, region in dict.fromkeys(zip(reliability["form"], reliability["region"], strict=True)):
             curves = pooled_curves(reliability, form, region)
             ece = models.groupby("candidate")[f"ece_{form}_{region}"].mean().to_dict()
-            figure = study_figures.reliability_figure(curves, ece, form=form, region=region)
+            figure = study_figures.reliability_figure(curves, ece, form=form, region=region, reference=reference)
             drawn[f"reliability_{form}_{region}"] = figure
     if "composite_score" in results and results["composite_score"].notna().any():
         drawn["composite"] = study_figures.composite_figure(results, styles)
@@ -194,7 +211,7 @@ def _made_with(study):
     resumed = sum(entry["resumed"] for entry in trained)
     return (
         f"Collected with ivadomed_labelfusion {__version__}, {', '.join(versions)}; {len(seconds)} trainings took "
-        f"{sum(seconds) / 3600:.1f} h together, {statistics.median(seconds):.0f} s in the median"
+        f"{duration_text(sum(seconds))} together, {statistics.median(seconds):.0f} s in the median"
         + (f" ({resumed} were resumed, of which only the last part counts)." if resumed else ".")
     )
 
@@ -217,6 +234,11 @@ def write_claims(study):
     write_text(folder / "claims.md", claims_to_markdown(verdicts, notes=notes), overwrite=True)
     write_json(folder / "claims.json", {"claims": claims_to_records(verdicts), "notes": notes}, overwrite=True)
     return verdicts, notes, [folder / "claims.md", folder / "claims.json"]
+
+
+def has_comparison(study):
+    """Whether the last results set the paper's numbers beside ours."""
+    return any((study.folder / "results" / "tables").glob("*_vs_paper.csv"))
 
 
 def has_finished_models(study):

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from importlib import resources
@@ -49,9 +51,11 @@ def only_run(folder):
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".run.lock", "a", encoding="utf-8") as stream:
         if not try_lock(stream):
+            words = Path(stream.name).read_text(encoding="utf-8").split()
+            ends_it = f" 'kill -INT -- -{words[1]}' on {words[0]} ends it." if len(words) == 2 else ""
             raise InputError(
                 f"Another 'study run' works on {folder}. Wait for it, or see how far it is with "
-                f"'ivadomed_labelfusion study status {folder}'."
+                f"'ivadomed_labelfusion study status {folder}'.{ends_it}"
             )
         yield stream
 
@@ -127,7 +131,33 @@ def run_workflow(study, lock, *, profile=None):
     subprocess.run([*command, "--unlock"], check=False, **inherited, **silent)
     log = study.folder / "logs" / "snakemake.log"
     log.parent.mkdir(exist_ok=True)
-    with open(log, "ab") as stream:
+    with _every_end_like_ctrl_c(), open(log, "ab") as stream:
         start = stream.tell()
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, **inherited)
-    return follow(study, process, log, start=start)
+        # a group of its own, so that one signal reaches all that works for the study and nothing else
+        options = {"stdin": subprocess.DEVNULL, "stdout": stream, "stderr": subprocess.STDOUT, "process_group": 0}
+        process = subprocess.Popen(command, **options, **inherited)
+        lock.truncate(0)
+        lock.write(f"{socket.gethostname()} {process.pid}\n")
+        lock.flush()
+        return follow(study, process, log, start=start)
+
+
+@contextlib.contextmanager
+def _every_end_like_ctrl_c():
+    """Let SIGTERM and the end of the terminal (unless ignored, as under nohup) raise KeyboardInterrupt, as Ctrl-C does.
+
+    Children start with SIGINT at work even where it is ignored, as in the background of a script: it is what ends them.
+    """
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    for number, handler in before.items():
+        if number == signal.SIGINT or handler != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

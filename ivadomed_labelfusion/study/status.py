@@ -7,6 +7,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
+from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.study.jobs import KINDS, is_locked, read_losses
 
@@ -88,6 +89,8 @@ def _read(path):
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except json.JSONDecodeError:
+        raise InputError(f"{path} is damaged. Delete it.") from None
 
 
 def is_alive(folder, running):

@@ -182,3 +182,24 @@ def test_rater_transforms_come_first():
     config = load_template("ms_conv_staple")
     patched = merge_patch(config, {"transformation": {"FuseRaters": None, "SampleRater": {"policy": "uniform"}}})
     assert next(iter(raters_first(patched)["transformation"])) == "SampleRater"
+
+
+@pytest.mark.parametrize("section", ["transformation", "default_model", "training_parameters"])
+def test_a_template_whose_section_is_no_object_is_refused(tmp_path, section):
+    own = {**load_template("scgm_conv_staple"), section: 3}
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    with pytest.raises(InputError, match=rf"own\.json: {section} must be a JSON object, got 3"):
+        base_config(str(tmp_path / "own.json"), "softseg_random")
+
+
+def test_a_template_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "image.nii.gz").write_bytes(bytes(range(128, 256)))
+    with pytest.raises(InputError, match="must be a JSON file, but it is no text"):
+        base_config(str(tmp_path / "image.nii.gz"), "softseg_random")
+
+
+def test_dates_of_yaml_are_refused(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("- {name: mine, base: conv_staple, overrides: {training_parameters: {batch_size: 2020-01-01}}}\n")
+    with pytest.raises(InputError, match="entry 1: overrides must hold what JSON knows"):
+        resolve_candidates("mine", own)

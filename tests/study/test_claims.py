@@ -73,13 +73,21 @@ def test_equal_candidates_and_missing_ones_are_undecided():
     two = {name: CANDIDATES[name] for name in ("conv_staple", "softseg_staple")}
     found = verdicts(two)["calibration_paper"]
     assert found.verdict == UNDECIDED
-    assert "SoftSeg-Average and Conv-Average not in this study" in found.evidence[1]
+    assert "SoftSeg-Average and Conv-Average without results here" in found.evidence[1]
 
 
 def test_few_splits_are_undecided():
     found = verdicts(CANDIDATES, n_splits=4)["calibration_paper"]
     assert found.verdict == UNDECIDED
     assert "4 splits (fewer than 5: undecided)" in found.evidence[0]
+
+
+def test_a_metric_that_is_nowhere_defined_decides_nothing():
+    results, models = simulate(CANDIDATES)
+    models = models.assign(ece_paper_image=float("nan"))
+    found = {item.claim.name: item for item in check_claims(results, models, CLASSES)}["calibration_paper"]
+    assert found.verdict == UNDECIDED
+    assert found.evidence[0].endswith("not defined for any pair")
 
 
 def test_evidence_gives_the_numbers():

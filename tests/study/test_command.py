@@ -1,5 +1,6 @@
 """``ivadomed_labelfusion study``: arguments, messages, and that looking at a study needs no training."""
 
+import os
 import subprocess
 import sys
 
@@ -58,6 +59,9 @@ def test_overrides_come_from_the_options(dataset, tmp_path):
         (["--template", "scgm", "--set", "default_model.depth=null"], "--set gives keys a value"),
         (["--template", "scgm", "--set", "split_dataset.random_seed=3"], "Use --seed"),
         (["--template", "scgm", "--set", 'loader_parameters={"path_data": ["x"]}'], "Use --bids"),
+        (["--template", "scgm", "--set", "default_model.bn_momentum=NaN"], "numbers that JSON knows, got NaN"),
+        (["--template", "scgm", "--set", "loader_parameters.multichannel=False"], "must be true or false, got 'False'"),
+        (["--template", "scgm", "--set", "loader_parameters.contrast_params.testing=3"], "must be a list of names"),
         (["--template", "scgm", "--set", "transformation=5"], "transformation: must be a JSON object"),
         (["--template", "scgm", "--profile", "nowhere"], "--profile must be slurm, or a folder"),
     ],
@@ -93,6 +97,21 @@ def test_status_results_and_claims_before_anything_is_done(dataset, tmp_path, ca
     assert "study results' first" in capsys.readouterr().err
     assert command(["study", "status", str(tmp_path)]) == 2
     assert "must hold a study" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["status", "--models"], ["run", "--dry-run"]])
+def test_a_reader_who_has_seen_enough_makes_no_traceback(dataset, tmp_path, options):
+    study = prepare_study(_study_from_arguments(parse(dataset, tmp_path, "--template", "scgm", "--splits", "2")))
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    where = [str(study.folder)]
+    if "run" in options:
+        where = ["--bids", str(dataset), "--output", *where, "--template", "scgm", "--splits", "2", "--gpus", "0"]
+    command = [sys.executable, "-m", "ivadomed_labelfusion", "study", options[0], *where, options[1]]
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write_end)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
 
 
 def test_only_one_run_works_on_a_study(tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -173,6 +174,7 @@ def test_a_killed_run_whose_engine_lives_on_is_joined_by_no_second_one(dataset, 
         assert engine.is_running()
         assert second.returncode == 2
         assert "Another 'study run' works on" in second.stderr
+        assert f"'kill -INT -- -{engine.pid}' on {socket.gethostname()} ends it" in second.stderr
     finally:
         victims = [*engine.children(recursive=True), engine]
         for victim in victims:
@@ -181,18 +183,25 @@ def test_a_killed_run_whose_engine_lives_on_is_joined_by_no_second_one(dataset, 
         psutil.wait_procs(victims, timeout=20)
 
 
-def test_ctrl_c_stops_every_process_and_says_how_to_go_on(dataset, tmp_path):
+@pytest.mark.parametrize("how", ["ctrl-c", "terminated", "terminated in the background of a script"])
+def test_ctrl_c_and_sigterm_stop_every_process_and_say_how_to_go_on(dataset, tmp_path, how):
     import psutil
 
     output = tmp_path / "interrupted"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    if "script" in how:
+        # a shell without job control lets what runs in its background ignore Ctrl-C
+        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)
     process = subprocess.Popen(arguments(dataset, output), start_new_session=True, **pipes)
     deadline = time.time() + 300
     while not list(output.glob("models/*/*/checkpoint.pth.tar")) and process.poll() is None and time.time() < deadline:
         time.sleep(0.02)
     started = psutil.Process(process.pid).children(recursive=True)
-    # as a terminal does it: everything in the foreground gets the signal
-    os.killpg(process.pid, signal.SIGINT)
+    if how == "ctrl-c":
+        # as a terminal does it: everything in the foreground gets the signal
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.terminate()
     shown, _ = process.communicate(timeout=60)
     assert process.returncode == 130, shown
     assert "Interrupted. Repeat the command to go on." in shown

@@ -114,6 +114,22 @@ def test_reliability_diagrams_title_the_ece():
     assert "ECE: 0.05 %" in texts(reliability_figure({"mine": curve}, {"mine": 0.0005}, form="exact", region="roi"))
 
 
+def test_an_ece_that_is_not_defined_and_another_consensus_are_said():
+    empty = ReliabilityCurve("paper", np.linspace(0, 1, 11), *(np.zeros(10, int) for _ in range(3)), 7)
+    figure = reliability_figure({"mine": empty}, {"mine": np.nan}, form="paper", region="roi", reference="majority")
+    assert "mine\nECE: not defined" in texts(figure)
+    assert figure.get_suptitle() == "Voxels of confidence below 1 against majority, ROI"
+
+
+def test_many_candidates_need_no_more_than_a_page(simulated):
+    results = simulated[0]
+    one = results[results["candidate"] == "conv_staple"]
+    many = pd.concat([one.assign(candidate=f"own_{index:02d}") for index in range(12)])
+    width, height = entropy_figure(many).get_size_inches()
+    assert width == shared.PAGE_WIDTH_IN
+    assert height < 9
+
+
 def test_the_legend_of_reliability_diagrams_is_strong_and_explains_pale_bars():
     def curve(confidence, accuracy, count):
         edges, filled = np.linspace(0, 1, 11), np.arange(10) == 7

@@ -24,7 +24,7 @@ FOLLOWER = (
     "from ivadomed_labelfusion.study.plan import load_study\n"
     "log = Path(sys.argv[2])\n"
     "with open(log, 'ab') as stream:\n"
-    "    engine = subprocess.Popen([sys.executable, '-c', sys.argv[3]], stdout=stream)\n"
+    "    engine = subprocess.Popen([sys.executable, '-c', sys.argv[3]], stdout=stream, start_new_session=True)\n"
     "sys.exit(follow(load_study(sys.argv[1]), engine, log))\n"
 )
 
@@ -70,8 +70,8 @@ def test_ctrl_c_lets_the_engine_end_and_prints_its_last_words(study, tmp_path):
     rest = "\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(1); print('cancelled', flush=True)"
     command = [sys.executable, "-c", FOLLOWER, str(study.folder), str(tmp_path / "engine.log")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    process = subprocess.Popen([*command, ENGINE.format(rest=rest)], start_new_session=True, **pipes)
+    process = subprocess.Popen([*command, ENGINE.format(rest=rest)], **pipes)
     assert process.stdout.readline() == "[1] submitted\n"
     time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGINT)
+    process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[0] == "cancelled\n"

@@ -16,6 +16,7 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.study.candidates import resolve_candidates
 from ivadomed_labelfusion.study.jobs import (
     CHECKPOINT,
+    _last_words,
     average_predictions,
     check_only_test_subjects,
     gpu_slot,
@@ -114,6 +115,20 @@ def test_a_failed_job_says_why_and_counts_its_attempts(study, capsys):
     assert not (folder / "running.json").exists()
     assert not (folder / "evaluated.json").exists()
     assert "failed:" in capsys.readouterr().err
+
+
+def test_the_reason_is_the_error_and_not_pythons_arrow(tmp_path):
+    log = tmp_path / "x.log"
+    log.write_text("Traceback\n  f(x)\nOSError: [Errno 28] No space left on device\n     ^^^^^~~~\n")
+    assert _last_words(log) == "OSError: [Errno 28] No space left on device"
+
+
+def test_a_job_that_may_not_write_says_so_in_one_line(study, capsys):
+    folder = study.model_folder("conv_staple/split-01")
+    # not even root may write here
+    (folder / ".train.lock").mkdir()
+    assert run(study, "train") == 1
+    assert "train of conv_staple/split-01 failed, and the failure was not recorded" in capsys.readouterr().err
 
 
 def test_finished_work_is_never_done_again(study):

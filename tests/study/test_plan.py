@@ -14,7 +14,7 @@ from ivadomed_labelfusion.config import load_template
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.study.candidates import Candidate, resolve_candidates
 from ivadomed_labelfusion.study.jobs import MARKERS, file_lock
-from ivadomed_labelfusion.study.plan import class_names, load_study, uses_one_class
+from ivadomed_labelfusion.study.plan import class_names, consensus_name, load_study, uses_one_class
 from ivadomed_labelfusion.study.prepare import check_study, prepare_study
 from ivadomed_labelfusion.study.splits import PARTS
 from ivadomed_labelfusion.study.status import (
@@ -212,6 +212,71 @@ def test_candidates_are_evaluated_against_the_same_raters(dataset, tmp_path):
     pair = Candidate("conv_staple", "conv_staple"), Candidate("mine", "softseg_staple", raters=(9,))
     with pytest.raises(InputError, match="Candidate mine: raters must be positions"):
         check_study(make_study(dataset, tmp_path, candidates=pair))
+
+
+def test_candidates_are_evaluated_alike(dataset, tmp_path):
+    for own in ({"reference": "majority"}, {"n_bins": 5}, {"metrics": ["dice"]}):
+        other = Candidate("mine", "softseg_staple", {"evaluation_parameters": {"inter_rater": own}})
+        with pytest.raises(InputError, match=r"mine must have the evaluation_parameters.inter_rater of conv_staple"):
+            check_study(make_study(dataset, tmp_path, candidates=(Candidate("conv_staple", "conv_staple"), other)))
+    everybody = {"evaluation_parameters": {"inter_rater": {"reference": "majority"}}}
+    study = make_study(dataset, tmp_path, overrides=everybody)
+    check_study(study)
+    assert consensus_name(study) == "majority"
+    wrong = {"evaluation_parameters": {"inter_rater": {"foo": 1}}}
+    with pytest.raises(InputError, match="inter_rater has no key 'foo'"):
+        check_study(make_study(dataset, tmp_path, overrides=wrong))
+
+
+def test_a_candidate_trains_on_contrasts_that_the_splits_are_made_of(dataset, tmp_path):
+    own = {"loader_parameters": {"contrast_params": {"training_validation": ["T1w"], "testing": ["T1w"]}}}
+    pair = Candidate("conv_staple", "conv_staple"), Candidate("mine", "softseg_staple", own)
+    with pytest.raises(InputError, match=r"mine must have contrasts of conv_staple.* got T1w"):
+        check_study(make_study(dataset, tmp_path, candidates=pair))
+    none = Candidate("mine", "softseg_staple", {"loader_parameters": {"contrast_params": None}})
+    with pytest.raises(InputError, match=r"mine must have loader_parameters.contrast_params.training_validation"):
+        check_study(make_study(dataset, tmp_path, candidates=(pair[0], none)))
+
+
+def test_weights_must_fit_the_raters_that_a_candidate_trains_on(dataset, tmp_path):
+    weighted = {"transformation": {"SampleRater": {"policy": "weighted", "weights": [1, 1, 1, 1]}}}
+    own = Candidate("mine", "softseg_random", weighted, raters=(1, 2))
+    with pytest.raises(InputError, match="must be 2 numbers, one per rater, got 4"):
+        check_study(make_study(dataset, tmp_path, candidates=(own,)))
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(dataset, tmp_path):
+    study = prepare_study(make_study(dataset, tmp_path))
+    check_study(make_study(dataset, tmp_path))
+    shutil.copytree(study.folder, tmp_path / "copy")
+    with pytest.raises(InputError, match=r"copy is a study that was started as .*study, and its paths"):
+        check_study(make_study(dataset, tmp_path, folder=tmp_path / "copy"))
+    train = study.model_folder("conv_staple/split-01") / "train.json"
+    kept = train.read_text()
+    train.write_text(json.dumps({**read(train), "debugging": True}))
+    with pytest.raises(InputError, match=r"train\.json differs from what this study would use"):
+        check_study(make_study(dataset, tmp_path))
+    train.write_text(kept)
+    shutil.rmtree(dataset / "derivatives" / "labels" / "sub-03")
+    with pytest.raises(InputError, match=r"split-01\.json holds other subjects"):
+        check_study(make_study(dataset, tmp_path))
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"version": "9.9"}'])
+def test_settings_of_another_version_are_no_traceback(dataset, tmp_path, content):
+    study = prepare_study(make_study(dataset, tmp_path))
+    (study.folder / "study.json").write_text(content)
+    with pytest.raises(InputError, match="must be of this version"):
+        load_study(study.folder)
+    with pytest.raises(InputError, match="must be of this version"):
+        check_study(make_study(dataset, tmp_path))
+
+
+def test_every_result_says_what_an_own_ensemble_is(dataset, tmp_path):
+    own = Candidate("pair", "conv_staple", ensemble=True, raters=(1, 2))
+    (note,) = make_study(dataset, tmp_path, candidates=(own,), overrides={}).changed_settings()
+    assert note == "Candidate pair: base conv_staple; one model per rater, outputs averaged; trained on raters 1, 2."
+    assert make_study(dataset, tmp_path, overrides={}).changed_settings() == []
 
 
 def write(path, content):

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 from study_files import SUBJECTS, make_dataset, make_study
 
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.evaluation.results import TABLE
 from ivadomed_labelfusion.metrics import brier_score, expected_calibration_error
 from ivadomed_labelfusion.study.candidates import resolve_candidates
 from ivadomed_labelfusion.study.collect import collect_reliability, pooled_curves
 from ivadomed_labelfusion.study.jobs import run_job
 from ivadomed_labelfusion.study.prepare import prepare_study
-from ivadomed_labelfusion.study.results import write_claims, write_results
+from ivadomed_labelfusion.study.results import _name_or_count, study_notes, write_claims, write_results
 
 # one worker makes the study that the tests share
 pytestmark = pytest.mark.xdist_group("study results")
@@ -185,6 +187,31 @@ def test_every_table_and_figure_is_written(study, written):
     for path in (folder / "figures").glob("*.png"):
         assert f"figures/{path.name}" in readme
     assert set(written.files) == {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_means_over_different_splits_are_named(study, tmp_path):
+    models = pd.DataFrame({"candidate": ["conv_staple", "softseg_staple"], "split": ["split-01", "split-02"]})
+    assert any("finished splits differ" in note for note in study_notes(study, models))
+    same = models.assign(split="split-01")
+    assert not any("finished splits differ" in note for note in study_notes(study, same))
+
+
+def test_few_models_that_learned_nothing_are_named_and_many_are_counted():
+    models = pd.DataFrame({"candidate": ["conv_staple"] * 8, "split": [f"split-{n:02d}" for n in range(1, 9)]})
+    chosen = list(models.itertuples(index=False, name=None))
+    assert _name_or_count(chosen[:2], models) == "Conv-STAPLE split-01, Conv-STAPLE split-02"
+    assert _name_or_count(chosen[:7], models) == "Conv-STAPLE 7 of 8 models"
+
+
+def test_an_empty_evaluation_says_how_to_mend_it(study, written):
+    path = next(study.folder.glob(f"models/*/*/evaluation/{TABLE}"))
+    kept = path.read_bytes()
+    path.write_bytes(b"")
+    try:
+        with pytest.raises(InputError, match=r"is empty\. Delete .*evaluate\.done\.json"):
+            write_results(study)
+    finally:
+        path.write_bytes(kept)
 
 
 def test_nothing_of_an_earlier_collection_stays(study, written):

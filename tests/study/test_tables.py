@@ -134,7 +134,7 @@ def test_models_that_learned_nothing_are_named(simulated):
     assert unlearned_models(results, CLASSES) == []
     failed = (results["candidate"] == "softseg_average") & (results["split"] == "split-02")
     results = results.assign(**{column("dice", "GM"): results[column("dice", "GM")].mask(failed, 0.01)})
-    assert unlearned_models(results, CLASSES) == ["SoftSeg-Average split-02"]
+    assert unlearned_models(results, CLASSES) == [("softseg_average", "split-02")]
     assert unlearned_models(results[["candidate", "split"]], CLASSES) == []
 
 
@@ -197,6 +197,25 @@ def test_beside_the_paper(tables):
         compare_with_paper(tables, "my_config.json")
 
 
+def test_ours_and_the_papers_stay_together_in_latex(tables):
+    beside = compare_with_paper(tables, "scgm")["table3_vs_paper"]
+    headings = re.findall(r"Candidate & (.*?) \\\\", to_latex(beside))
+    assert len(headings) > 1
+    for heading in headings:
+        names = heading.split(" & ")
+        assert [name.removesuffix(" ours") for name in names[::2]] == [
+            name.removesuffix(" paper") for name in names[1::2]
+        ]
+
+
+def test_the_title_names_the_consensus_that_was_compared_with(simulated):
+    results, models = simulated
+    assert build_tables(results, models, CLASSES)["table3"].title.endswith("against STAPLE")
+    other = build_tables(results, models, CLASSES, reference="majority")
+    assert other["table3"].title.endswith("against majority")
+    assert "against majority, beside the paper" in compare_with_paper(other, "scgm")["table3_vs_paper"].title
+
+
 def test_small_values_keep_two_digits(simulated):
     results, models = (frame.copy() for frame in simulated)
     entropy = [column for column in results if column.startswith("ir_entropy")]
@@ -225,3 +244,6 @@ def test_beside_the_paper_with_few_candidates_only(simulated):
     beside = compare_with_paper(build_tables(results, models, CLASSES), "scgm")
     assert len(beside["table2_vs_paper"].rows) == 2
     assert not any("rank correlation" in note for note in beside["table2_vs_paper"].notes)
+    assert any(note.startswith("Pairs per test") for note in beside["table2_vs_paper"].notes)
+    # the paper's best Brier score is that of SoftSeg-RandomSampling, which is not in this study
+    assert not any(row[2].bold for row in beside["table2_vs_paper"].rows)
