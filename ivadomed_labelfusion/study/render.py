@@ -32,41 +32,68 @@ def escape_latex(text):
     return "".join(rf"$\times 10^{{{part}}}$" if index % 2 else escaped[index] for index, part in enumerate(parts))
 
 
-# what fits a line of 17 cm in LaTeX's \small, counting three letters between columns
+# what fits a line of 17 cm in LaTeX's \small, counting three letters between columns, and a page with the notes
 LETTERS_PER_LINE = 100
+LINES_PER_PAGE = 38
 
 
 def to_latex(table):
-    """Return a Table as a LaTeX ``table`` environment (package booktabs); a wide one is broken into several blocks."""
+    """Return a Table as LaTeX ``table`` environments (package booktabs).
+
+    A wide table is broken into several blocks, and blocks that do not fit a page into several environments; the notes
+    stand under the last one.
+    """
     # LaTeX numbers tables itself
     caption = escape_latex(re.sub(r"^Table \d+: ", "", table.title))
-    lines = [r"% \usepackage{booktabs}", r"\begin{table}", r"\centering\small"]
-    lines += [rf"\caption{{{caption[0].upper() + caption[1:]}}}"]
-    lines += r"\par\medskip".join(_latex_block(table, columns) for columns in _column_blocks(table)).splitlines()
+    caption = caption[0].upper() + caption[1:]
+    blocks = [_latex_block(table, groups) for groups in _column_blocks(table)]
+    per_page = max(1, LINES_PER_PAGE // (len(table.rows) + 4))
+    pages = [blocks[start : start + per_page] for start in range(0, len(blocks), per_page)]
     notes = " ".join(escape_latex(note.replace("**", "")) for note in table.notes)
-    lines += [r"\par\smallskip\raggedright\footnotesize " + notes, r"\end{table}"]
+    lines = [r"% \usepackage{booktabs}"]
+    for number, page in enumerate(pages, start=1):
+        part = f" ({number} of {len(pages)})" if len(pages) > 1 else ""
+        lines += [r"\begin{table}", r"\centering\small", rf"\caption{{{caption}{part}}}"]
+        lines += r"\par\medskip".join(page).splitlines()
+        lines += [r"\par\smallskip\raggedright\footnotesize " + notes] if number == len(pages) else []
+        lines += [r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
 def _column_blocks(table):
-    """Return the columns of each block, the first column (the candidates) in all of them."""
-    columns = zip(table.header, *([cell.text + cell.marks for cell in row] for row in table.rows), strict=True)
-    first, *widths = (max(map(len, column)) + 3 for column in columns)
+    """Return the groups of columns of each block, ``[[range, ...], ...]``; the first column is in all and left out."""
+    letters = [max(len(cell.text + cell.marks) for cell in column) + 3 for column in zip(*table.rows, strict=True)]
     together = table.columns_together
-    blocks, width = [[0]], first
-    for start in range(0, len(widths), together):
-        letters = sum(widths[start : start + together])
-        if width + letters > LETTERS_PER_LINE and len(blocks[-1]) > 1:
-            blocks.append([0])
+    first, blocks, width = max(letters[0], len(table.header[0]) + 3), [], 0
+    for start in range(1, len(letters), together):
+        group = range(start, start + together)
+        needed = max(len(_heading_of(table, group)) + 3, sum(letters[index] for index in group))
+        if not blocks or width + needed > LETTERS_PER_LINE:
+            blocks.append([])
             width = first
-        blocks[-1] += range(start + 1, start + together + 1)
-        width += letters
+        blocks[-1].append(group)
+        width += needed
     return blocks
 
 
-def _latex_block(table, columns):
+def _heading_of(table, group):
+    """Return what the headings of columns that belong together have in common: all but the last word."""
+    heading = table.header[group[0]]
+    return heading if len(group) == 1 else heading.rpartition(" ")[0]
+
+
+def _latex_block(table, groups):
+    columns = [0, *(index for group in groups for index in group)]
     lines = [rf"\begin{{tabular}}{{l{'c' * (len(columns) - 1)}}}", r"\toprule"]
-    lines += [" & ".join(escape_latex(table.header[index]) for index in columns) + r" \\", r"\midrule"]
+    if table.columns_together > 1:
+        shared = [
+            rf"\multicolumn{{{len(group)}}}{{c}}{{{escape_latex(_heading_of(table, group))}}}" for group in groups
+        ]
+        lines += [" & ".join(["", *shared]) + r" \\"]
+        headings = [table.header[0], *(table.header[index].rpartition(" ")[2] for index in columns[1:])]
+    else:
+        headings = [table.header[index] for index in columns]
+    lines += [" & ".join(map(escape_latex, headings)) + r" \\", r"\midrule"]
     lines += [" & ".join(_latex_cell(row[index]) for index in columns) + r" \\" for row in table.rows]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
