@@ -204,6 +204,12 @@ def broken(template="ms_softseg_average", **changes):
         ({"transformation__Resample__hspace": -1}, "must be a number above 0, got -1"),
         ({"transformation__CenterCrop__size": [10]}, "must be a list of 2 or 3 whole numbers of at least 1, got [10]"),
         ({"postprocessing__binarize_prediction": {"thr": "foo"}}, "must be a number, got 'foo'"),
+        ({"training_parameters__loss": "FocalLoss"}, "loss: must be a JSON object, got 'FocalLoss'"),
+        ({"training_parameters__scheduler__lr_scheduler": "CyclicLR"}, "lr_scheduler: must be a JSON object"),
+        ({"transformation__FuseRaters__margin": "x"}, "margin: must be a whole number of at least 0, got 'x'"),
+        ({"transformation__FuseRaters__weights": [1, 2]}, "must be 7 numbers, one per rater, got 2"),
+        ({"transformation__FuseRaters__weights": [0] * 7}, "numbers of at least 0, not all of them 0"),
+        ({"transformation__FuseRaters__weights": [1, 1, 1, 1, 1, 1, "x"]}, "numbers of at least 0, not all of them 0"),
         ({"split_dataset__random_seed": 1.5}, "must be a whole number of at least 0, got 1.5"),
     ],
 )
@@ -228,6 +234,17 @@ def test_mistakes_are_explained(changes, message):
 )
 def test_mistakes_of_sampling_are_explained(changes, message):
     assert any(message in line for line in broken("ms_conv_random", **changes))
+
+
+@pytest.mark.parametrize("path", [("evaluation_parameters",), ("training_parameters", "scheduler")])
+def test_a_section_is_never_null(path):
+    config = load_template("ms_softseg_average")
+    section = config
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = None
+    (problem,) = check_config(config)
+    assert str(problem) == f"error: {'.'.join(path)}: must be a JSON object, got None. Fill it or leave it out."
 
 
 def test_plain_ivadomed_configurations_only_get_warnings():

@@ -63,7 +63,8 @@ def main(args=None):
     module = importlib.import_module(f"ivadomed_labelfusion.cli.{name}")
     try:
         status = module.main(args[1:]) or 0
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed with >&-
+            sys.stdout.flush()
         return status
     except BrokenPipeError:
         # whoever read our output, such as head, has seen enough; Python would complain again when it ends

@@ -346,11 +346,13 @@ def _results(parsed):
     from rich.console import Console
 
     from ivadomed_labelfusion.study.plan import load_study
-    from ivadomed_labelfusion.study.results import write_results
+    from ivadomed_labelfusion.study.results import has_comparison, write_results
 
     study = load_study(parsed.study)
+    # what was asked for once is kept up to date
+    compare_paper = parsed.compare_paper or has_comparison(study)
     with Console(stderr=True).status("Making tables and figures"):
-        results = write_results(study, compare_paper=parsed.compare_paper)
+        results = write_results(study, compare_paper=compare_paper)
     for table in results.tables.values():
         _print_table(table)
     for note in results.notes:

@@ -18,7 +18,7 @@ from ivadomed_labelfusion.config.keys import (
     PLUGIN_TRANSFORMS,
     TRANSFORM_COMMON,
 )
-from ivadomed_labelfusion.config.values import wrong_values
+from ivadomed_labelfusion.config.values import is_number, wrong_values
 from ivadomed_labelfusion.errors import InputError
 
 
@@ -125,8 +125,9 @@ def _unknown_keys(mapping, known, prefix, level, problems):
         elif known[key]:
             if isinstance(value, Mapping):
                 _unknown_keys(value, known[key], f"{path}.", level, problems)
-            elif value is not None:
-                problems.append(Problem(level, path, f"must be a JSON object, got {value!r}."))
+            elif value is not None or (level == "error" and prefix != "transformation."):
+                # null would take ivadomed's defaults away
+                problems.append(Problem(level, path, f"must be a JSON object, got {value!r}. Fill it or leave it out."))
 
 
 def _check_names(config):
@@ -314,17 +315,20 @@ def _check_values(config):
         if value is None:
             yield f"transformation.{name}", "must be a JSON object, got null. Write {} or remove it."
     nested = loader.get("target_suffix")
-    weights = _section(transformation, "SampleRater").get("weights")
-    if (
-        isinstance(weights, list)
-        and is_nested(nested)
-        and isinstance(nested[0], list)
-        and len(weights) != len(nested[0])
-    ):
-        yield (
-            "transformation.SampleRater.weights",
-            f"must be {len(nested[0])} numbers, one per rater, got {len(weights)}.",
-        )
+    if is_nested(nested) and isinstance(nested[0], list):
+        for name in PLUGIN_TRANSFORMS:
+            yield from _check_weights(_section(transformation, name).get("weights"), len(nested[0]), name)
+
+
+def _check_weights(weights, n_raters, transform):
+    """Find a list of weights that does not give each rater one, or gives nobody any."""
+    if not isinstance(weights, list):
+        return
+    key = f"transformation.{transform}.weights"
+    if len(weights) != n_raters:
+        yield key, f"must be {n_raters} numbers, one per rater, got {len(weights)}."
+    elif not all(is_number(weight) and weight >= 0 for weight in weights) or not sum(weights):
+        yield key, f"must be numbers of at least 0, not all of them 0, got {weights}."
 
 
 def _check_depth(model, size, crop):

@@ -11,7 +11,8 @@ def _is_whole(value):
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value):
+def is_number(value):
+    """Whether a value of JSON is a finite number, and not true or false."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -19,10 +20,11 @@ def _is_number(value):
 _FLAG = "true or false", lambda value: value is None or isinstance(value, bool)
 _COUNT = "a whole number of at least 1", lambda value: _is_whole(value) and value >= 1
 _WHOLE = "a whole number of at least 0", lambda value: _is_whole(value) and value >= 0
-_POSITIVE = "a number above 0", lambda value: _is_number(value) and value > 0
-_NOT_NEGATIVE = "a number of at least 0", lambda value: _is_number(value) and value >= 0
-_SHARE = "a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1
-_NUMBER = "a number", _is_number
+_POSITIVE = "a number above 0", lambda value: is_number(value) and value > 0
+_NOT_NEGATIVE = "a number of at least 0", lambda value: is_number(value) and value >= 0
+_SHARE = "a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1
+_NUMBER = "a number", is_number
+_OBJECT = "a JSON object", lambda value: isinstance(value, Mapping)
 _NAMES = (
     "a list of names",
     lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
@@ -49,12 +51,14 @@ _KINDS = {
     "split_dataset": {"random_seed": _WHOLE, "train_fraction": _SHARE, "test_fraction": _SHARE},
     "training_parameters": {
         "batch_size": _COUNT,
+        # ivadomed drops what is no object here, and silently takes its own default
+        "loss": _OBJECT,
         "training_time": {
             "num_epochs": _COUNT,
             "early_stopping_patience": _COUNT,
             "early_stopping_epsilon": _NOT_NEGATIVE,
         },
-        "scheduler": {"initial_lr": _POSITIVE},
+        "scheduler": {"initial_lr": _POSITIVE, "lr_scheduler": _OBJECT},
         "balance_samples": {"applied": _FLAG},
     },
     "default_model": {
@@ -71,6 +75,7 @@ _KINDS = {
         "Resample": {"hspace": _POSITIVE, "wspace": _POSITIVE, "dspace": _POSITIVE},
         "CenterCrop": {"size": _SIZE},
         "ROICrop": {"size": _SIZE},
+        "FuseRaters": {"margin": _WHOLE, "max_iter": _COUNT, "tol": _NOT_NEGATIVE, "confidence_weight": _NOT_NEGATIVE},
     },
 }
 

@@ -113,22 +113,25 @@ def read_user_candidates(path):
 def _user_candidate(entry, where):
     if not isinstance(entry, dict) or not {"name", "base"} <= set(entry):
         raise InputError(f"{where} must have the keys name and base, got {entry!r}.")
-    unknown = set(entry) - set(_USER_KEYS)
+    unknown = sorted(set(entry) - set(_USER_KEYS), key=str)
     if unknown:
-        raise InputError(f"{where} has the unknown key {sorted(unknown)[0]!r}. Known are {', '.join(_USER_KEYS)}.")
+        raise InputError(f"{where} has the unknown key {unknown[0]!r}. Known are {', '.join(_USER_KEYS)}.")
     name, base = entry["name"], entry["base"]
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) or name == "all":
-        raise InputError(f"{where}: name must be up to 64 letters, digits, _ and -, and not 'all', got {name!r}.")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", name) or name == "all":
+        raise InputError(f"{where}: name must be up to 40 letters, digits, _ and -, and not 'all', got {name!r}.")
     if base not in PAPER_CANDIDATES:
         raise InputError(f"{where}: base must be one of {', '.join(PAPER_CANDIDATES)}, got {base!r}.")
-    overrides, raters, ensemble = entry.get("overrides") or {}, entry.get("raters") or [], entry.get("ensemble", False)
+    overrides, raters, ensemble = entry.get("overrides"), entry.get("raters"), entry.get("ensemble", False)
+    overrides, raters = {} if overrides is None else overrides, [] if raters is None else raters
     if not isinstance(overrides, dict):
         raise InputError(f"{where}: overrides must be a mapping of configuration keys, got {overrides!r}.")
-    check_left_to_the_study(overrides, f"{where}: overrides")
     try:
         json.dumps(overrides, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: overrides must hold what JSON knows: {error}. Put dates in quotes.") from None
+        raise InputError(
+            f"{where}: overrides must hold what JSON knows (no dates without quotes, no NaN): {error}."
+        ) from None
+    check_left_to_the_study(overrides, f"{where}: overrides")
     for path, value in leaves(overrides):
         # YAML 1.1 takes 1e-4 for text, in which nobody sees a wrong learning rate
         if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
@@ -136,11 +139,17 @@ def _user_candidate(entry, where):
                 f"{where}: {'.'.join(map(str, path))} must be a number, but YAML reads {value} as text. "
                 f"Write {float(value)!r}, or with a point and a sign as in 1.0e-4."
             )
-    if not isinstance(raters, list) or not all(type(rater) is int and rater > 0 for rater in raters):
-        raise InputError(f"{where}: raters must be a list of positions in target_suffix from 1, got {raters!r}.")
+    if (
+        not isinstance(raters, list)
+        or not all(type(rater) is int and rater > 0 for rater in raters)
+        or len(set(raters)) < len(raters)
+    ):
+        raise InputError(
+            f"{where}: raters must be a list of different positions in target_suffix from 1, got {raters!r}."
+        )
     if not isinstance(ensemble, bool):
         raise InputError(f"{where}: ensemble must be true or false, got {ensemble!r}.")
-    return Candidate(name, base, overrides, tuple(dict.fromkeys(raters)), ensemble)
+    return Candidate(name, base, overrides, tuple(raters), ensemble)
 
 
 def check_left_to_the_study(patch, where):
@@ -268,6 +277,7 @@ def training_config(config, *, raters):
         return config
     weights = [int(rater + 1 == raters[0]) for rater in range(n_raters)]
     alone = {"policy": "weighted", "weights": weights, "unit": "volume", "seed": 0, "validation": "sampled"}
-    config["transformation"].pop("FuseRaters", None)
-    config["transformation"]["SampleRater"] = alone
+    transformation = config.setdefault("transformation", {})
+    transformation.pop("FuseRaters", None)
+    transformation["SampleRater"] = alone
     return raters_first(config)

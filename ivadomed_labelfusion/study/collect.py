@@ -73,13 +73,16 @@ def _read_evaluation(path):
     import pandas as pd
 
     try:
-        return pd.read_csv(path)
-    except pd.errors.EmptyDataError:
+        frame = pd.read_csv(path)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
+        frame = pd.DataFrame()
+    if "image_id" not in frame or frame.empty:
         model = path.parents[1]
         raise InputError(
-            f"{path} is empty. Delete {model / 'evaluate.done.json'} and {model / 'evaluated.json'}, and repeat "
+            f"{path} is damaged. Delete {model / 'evaluate.done.json'} and {model / 'evaluated.json'}, and repeat "
             "'study run': the model is evaluated again."
-        ) from None
+        )
+    return frame
 
 
 def collect_models(study, reliability):

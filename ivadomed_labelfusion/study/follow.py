@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.study.status import duration_text, progress
 
 # looking at every model's files costs time on a shared file system
@@ -19,8 +20,8 @@ def follow(study, process, log, *, start=0):
 
     Args:
         study (Study): The study.
-        process (subprocess.Popen): The engine, which leads a process group. Ctrl-C is passed on to the group, and the
-            engine is waited for: it cancels a cluster's jobs.
+        process (subprocess.Popen): The engine, which leads a process group. Ctrl-C, or whatever else ends the
+            following, is passed on to the group, and the engine is waited for: it cancels a cluster's jobs.
         log (Path): What it writes.
         start (int): Where in ``log`` its messages begin, in bytes.
 
@@ -43,22 +44,33 @@ def follow(study, process, log, *, start=0):
             while process.poll() is None:
                 unfinished_line = _print_lines(console, unfinished_line + stream.read())
                 if not bar.disable and time.monotonic() >= next_look:
-                    now = progress(study)
-                    left = "" if now.seconds_left is None else f", about {duration_text(now.seconds_left)} left"
-                    bar.update(
-                        task, completed=now.jobs_done, total=now.n_jobs, description=f"{now.running} running{left}"
-                    )
+                    bar.update(task, **_state(study))
                     next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
                 time.sleep(_SECONDS_BETWEEN_MESSAGES)
-        except KeyboardInterrupt:
-            with contextlib.suppress(ProcessLookupError):  # it has ended just now
-                os.killpg(process.pid, signal.SIGINT)
+        except BaseException:
+            end_group(process)
             raise
         finally:
             status = process.wait()
             rest = f"{unfinished_line}{stream.read()}"
             _print_lines(console, rest if rest.endswith("\n") else f"{rest}\n")
     return status
+
+
+def end_group(process):
+    """Send what Ctrl-C sends to the process group that a process leads."""
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
+        os.killpg(process.pid, signal.SIGINT)
+
+
+def _state(study):
+    try:
+        now = progress(study)
+    except InputError as error:
+        # a damaged file is no reason to stop what runs
+        return {"description": f"state unknown: {error}"}
+    left = "" if now.seconds_left is None else f", about {duration_text(now.seconds_left)} left"
+    return {"completed": now.jobs_done, "total": now.n_jobs, "description": f"{now.running} running{left}"}
 
 
 def _print_lines(console, text):

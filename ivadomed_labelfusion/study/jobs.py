@@ -70,9 +70,9 @@ def run_job(study, kind, model, log):
             started = time.time()
             log.touch()
             host = socket.gethostname()
-            # with the epoch that a resumed training goes on from, for the time that is left
-            epoch = max(read_losses(folder / "log"), default=0)
-            running = {"kind": kind, "host": host, "log": str(log), "started": started, "epoch": epoch}
+            # where this attempt begins in ivadomed's log, from which its pace is told
+            log_start = (folder / "log").stat().st_size if (folder / "log").exists() else 0
+            running = {"kind": kind, "host": host, "log": str(log), "started": started, "log_start": log_start}
             write_json(folder / "running.json", running, overwrite=True)
             try:
                 details = _WORK[kind](study, model, log, lock)
@@ -82,7 +82,7 @@ def run_job(study, kind, model, log):
             except Exception as error:
                 _record_failure(folder, kind, error, log)
                 raise
-            (folder / "running.json").unlink()
+            (folder / "running.json").unlink(missing_ok=True)
             seconds = time.time() - started
             where = {"host": host, "slurm_job": os.environ.get("SLURM_JOB_ID")}
             write_json(done, {"kind": kind, "seconds": round(seconds, 1), **where, **details})
@@ -214,11 +214,19 @@ def read_threshold(study, folder):
     return None if threshold is None else round(threshold, 6)
 
 
-def read_losses(path):
-    """Return ``{epoch: validation loss}`` from ivadomed's log; what was redone after a resume replaces the first."""
+def read_losses(path, *, start=0):
+    """Return ``{epoch: validation loss}`` from ivadomed's log; what was redone after a resume replaces the first.
+
+    Args:
+        path (Path): The log; it may be missing.
+        start (int): Byte at which to begin, such as the end of an earlier attempt.
+    """
     if not path.exists():
         return {}
-    found = re.findall(r"Epoch (\d+) validation loss: (-?[\d.]+)\.", path.read_text(encoding="utf-8", errors="replace"))
+    with open(path, "rb") as stream:
+        stream.seek(start)
+        text = stream.read().decode("utf-8", "replace")
+    found = re.findall(r"Epoch (\d+) validation loss: (-?[\d.]+)\.", text)
     losses = {}
     for epoch, loss in found:
         for redone in [known for known in losses if known >= int(epoch)]:
@@ -326,7 +334,7 @@ def _record_failure(folder, kind, error, log):
     attempts = earlier.get("attempts", 0) + 1 if earlier.get("kind") == kind else 1
     content = {"kind": kind, "reason": reason, "attempts": attempts, "log": str(log), "time": time.time()}
     write_json(folder / "failed.json", content, overwrite=True)
-    (folder / "running.json").unlink()
+    (folder / "running.json").unlink(missing_ok=True)
     with open(log, "a", encoding="utf-8") as stream:
         traceback.print_exception(error, file=stream)
 

@@ -1,5 +1,6 @@
 """Before anything is trained: a study against its dataset, its folder and itself; then what its models start from."""
 
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -40,15 +41,17 @@ def check_study(study):
             needs, or a configuration contradicts itself.
     """
     _check_folder(study)
+    replaced_names = _replaced(study)
     if (study.folder / SETTINGS).exists():
-        study = _grow(load_study(study.folder), study)
+        study = _grow(load_study(study.folder), study, replaced_names)
     for candidate in study.candidates:
         _check_candidate(study, candidate)
     splits, files = plan_splits(study)
     _check_masks(study)
     check_saved_splits(splits, files, study.folder / "splits")
     for path, config in _model_configs(study, splits):
-        if path.exists() and read_json(path) != config:
+        replaced = path.relative_to(study.folder / "models").parts[0] in replaced_names
+        if path.exists() and not replaced and read_json(path) != config:
             raise InputError(
                 f"{path} differs from what this study would use. Repeat the settings of the first run, or choose "
                 "another --output."
@@ -131,8 +134,8 @@ def _contrasts(study, candidate):
     tested = contrast_params.get("testing", contrasts)
     if set(tested) != set(contrasts):
         raise InputError(
-            "contrast_params must have the same contrasts for testing as for training_validation, got "
-            f"{', '.join(tested)} and {', '.join(contrasts)}. Set both, for example with two --set."
+            f"{candidate.name}: contrast_params must have the same contrasts for testing as for training_validation, "
+            f"got {', '.join(tested)} and {', '.join(contrasts)}. Set both."
         )
     return contrasts
 
@@ -140,10 +143,16 @@ def _contrasts(study, candidate):
 def prepare_study(study):
     """Check a study (`check_study`), and write its settings, splits and configurations; return the grown study.
 
+    A candidate that is given with other settings than the folder has replaces it as long as nothing of it is trained.
+
     Raises:
         InputError: As `check_study`, or if a saved split or configuration differs.
     """
+    replaced = _replaced(study)
     study, splits, files = check_study(study)
+    for name in replaced:
+        # configurations, checkpoints and failures of the settings before
+        shutil.rmtree(study.folder / "models" / name, ignore_errors=True)
     study = _keep_template(study)
     write_splits(splits, files, study.folder / "splits")
     for path, config in _model_configs(study, splits):
@@ -180,7 +189,20 @@ def plan_splits(study):
     return make_splits(files, **options), files
 
 
-def _grow(old, new):
+def _replaced(study):
+    """Return the names of candidates that the folder has with other settings, and of which nothing is trained yet."""
+    if not (study.folder / SETTINGS).exists():
+        return []
+    old = {candidate.name: candidate for candidate in load_study(study.folder).candidates}
+    return [
+        candidate.name
+        for candidate in study.candidates
+        if old.get(candidate.name, candidate) != candidate
+        and not any((study.folder / "models" / candidate.name).rglob("train.done.json"))
+    ]
+
+
+def _grow(old, new, replaced):
     if not new.dataset and not old.dataset and read_json(old.template) == read_json(new.template):
         new = replace(new, template=old.template)
     before, now = asdict(old), asdict(new)
@@ -192,10 +214,12 @@ def _grow(old, new):
             )
     candidates = {candidate.name: candidate for candidate in old.candidates}
     for candidate in new.candidates:
-        if candidates.setdefault(candidate.name, candidate) != candidate:
+        if candidate.name not in replaced and candidates.get(candidate.name, candidate) != candidate:
             raise InputError(
-                f"{old.folder} holds a candidate {candidate.name} with other settings. Give the new one another name."
+                f"{old.folder} holds trained models of a candidate {candidate.name} with other settings. Give the new "
+                "one another name."
             )
+        candidates[candidate.name] = candidate
     grown = {"candidates": tuple(candidates.values()), "n_splits": max(old.n_splits, new.n_splits)}
     return Study(**{**{name: getattr(new, name) for name in Study.__dataclass_fields__}, **grown})
 
@@ -226,7 +250,7 @@ def _train_and_test(study, candidate, model, split):
             },
         },
     )
-    if "SampleRater" in full["transformation"]:
+    if "SampleRater" in full.get("transformation", {}):
         full["transformation"]["SampleRater"]["seed"] = split.seed
     raters = [int(member[0].removeprefix("rater"))] if member else candidate.raters
     train = training_config(full, raters=raters) if raters else full

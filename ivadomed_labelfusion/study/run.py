@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import try_lock, write_text
-from ivadomed_labelfusion.study.follow import follow
+from ivadomed_labelfusion.study.follow import end_group, follow
 
 SHIPPED_PROFILES = ("slurm",)
 
@@ -57,6 +57,8 @@ def only_run(folder):
                 f"Another 'study run' works on {folder}. Wait for it, or see how far it is with "
                 f"'ivadomed_labelfusion study status {folder}'.{ends_it}"
             )
+        # an earlier run's number may be another process by now
+        stream.truncate(0)
         yield stream
 
 
@@ -131,33 +133,51 @@ def run_workflow(study, lock, *, profile=None):
     subprocess.run([*command, "--unlock"], check=False, **inherited, **silent)
     log = study.folder / "logs" / "snakemake.log"
     log.parent.mkdir(exist_ok=True)
-    with _every_end_like_ctrl_c(), open(log, "ab") as stream:
+    with every_end_like_ctrl_c() as release, open(log, "ab") as stream:
         start = stream.tell()
         # a group of its own, so that one signal reaches all that works for the study and nothing else
         options = {"stdin": subprocess.DEVNULL, "stdout": stream, "stderr": subprocess.STDOUT, "process_group": 0}
         process = subprocess.Popen(command, **options, **inherited)
-        lock.truncate(0)
-        lock.write(f"{socket.gethostname()} {process.pid}\n")
-        lock.flush()
-        return follow(study, process, log, start=start)
+        try:
+            release()
+            lock.write(f"{socket.gethostname()} {process.pid}\n")
+            lock.flush()
+            return follow(study, process, log, start=start)
+        except BaseException:
+            # whatever ended the following, a second Ctrl-C among it: nothing goes on unseen
+            end_group(process)
+            raise
 
 
 @contextlib.contextmanager
-def _every_end_like_ctrl_c():
+def every_end_like_ctrl_c():
     """Let SIGTERM and the end of the terminal (unless ignored, as under nohup) raise KeyboardInterrupt, as Ctrl-C does.
 
     Children start with SIGINT at work even where it is ignored, as in the background of a script: it is what ends them.
+
+    Yields:
+        callable: Until it is called, signals are held back: whoever starts a process can first see to its end.
     """
+    released, held_back = False, False
 
     def interrupt(number, frame):
-        raise KeyboardInterrupt
+        nonlocal held_back
+        if released:
+            raise KeyboardInterrupt
+        held_back = True
+
+    def release():
+        nonlocal released
+        released = True
+        if held_back:
+            raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     for number, handler in before.items():
         if number == signal.SIGINT or handler != signal.SIG_IGN:
             signal.signal(number, interrupt)
     try:
-        yield
+        yield release
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -163,8 +163,8 @@ def find_subjects(bids_dir, target_suffix, contrasts, *, multichannel=False, all
     ]
     if lacking and not allow_missing:
         raise InputError(
-            f"{len(lacking)} masks are missing, such as {lacking[0]}. Add them, or go on with the other raters with "
-            "--set loader_parameters.allow_missing_raters=true."
+            f"Masks are missing ({len(lacking)}), such as {lacking[0]}. Add them, or start a study on the other raters "
+            "with --set loader_parameters.allow_missing_raters=true."
         )
     files = {}
     for subject in sorted({label_set.subject for label_set in label_sets}):

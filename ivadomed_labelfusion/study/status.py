@@ -73,14 +73,15 @@ def _describe(study, model, folder, running):
         if member == "."
         else f"{running['kind']} {member} on {running['host']}"
     )
-    epochs = _epochs(folder) if running["kind"] == "train" else None
-    return f"{text}, epoch {epochs[0]} of {epochs[1]}" if epochs else text
+    epochs = _epochs(folder, running)
+    return f"{text}, epoch {epochs[1]} of {epochs[2]}" if epochs else text
 
 
-def _epochs(folder):
-    """Return ``(epochs done, epochs planned)`` of a training; None if its configuration plans none."""
+def _epochs(folder, running):
+    """Return ``(first epoch of this attempt, last epoch, epochs planned)`` of a training; None before there are any."""
     planned = read_json(folder / "train.json")["training_parameters"].get("training_time", {}).get("num_epochs")
-    return (max(read_losses(folder / "log"), default=0), planned) if planned else None
+    done = read_losses(folder / "log", start=running["log_start"]) if running["kind"] == "train" else None
+    return (min(done), max(done), planned) if done and planned else None
 
 
 def _read(path):
@@ -118,11 +119,11 @@ def _running(folder, kind):
 
 def _pace(folder, running):
     """Return ``(share done, seconds of the whole)`` of a running training after its first epoch, else None."""
-    epochs = _epochs(folder)
-    if epochs is None or epochs[0] <= running["epoch"]:
+    epochs = _epochs(folder, running)
+    if epochs is None:
         return None
-    done, planned = epochs
-    return done / planned, planned * (time.time() - running["started"]) / (done - running["epoch"])
+    first, last, planned = epochs
+    return last / planned, planned * (time.time() - running["started"]) / (last - first + 1)
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def progress(study):
             continue
         running = _running(folder, kind)
         n_running += running is not None
-        pace = _pace(folder, running) if running and kind == "train" else None
+        pace = _pace(folder, running) if running else None
         waiting[kind] += 1 - (pace[0] if pace else 0)
         extrapolated += [pace[1]] if pace else []
     seconds["train"] = seconds["train"] or extrapolated

@@ -114,6 +114,14 @@ def test_a_reader_who_has_seen_enough_makes_no_traceback(dataset, tmp_path, opti
     assert "BrokenPipe" not in done.stderr
 
 
+@pytest.mark.parametrize("redirection", [">&-", "> /dev/full"])
+def test_a_closed_or_full_output_makes_no_traceback(dataset, tmp_path, redirection):
+    study = prepare_study(_study_from_arguments(parse(dataset, tmp_path, "--template", "scgm", "--splits", "2")))
+    command = f"'{sys.executable}' -m ivadomed_labelfusion study status '{study.folder}' {redirection}"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert "Traceback" not in done.stderr
+
+
 def test_only_one_run_works_on_a_study(tmp_path):
     with (
         run.only_run(tmp_path),

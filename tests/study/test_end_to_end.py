@@ -183,8 +183,8 @@ def test_a_killed_run_whose_engine_lives_on_is_joined_by_no_second_one(dataset, 
         psutil.wait_procs(victims, timeout=20)
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "terminated", "terminated in the background of a script"])
-def test_ctrl_c_and_sigterm_stop_every_process_and_say_how_to_go_on(dataset, tmp_path, how):
+@pytest.mark.parametrize("how", ["ctrl-c", "terminal closed", "terminated in the background of a script"])
+def test_every_end_stops_every_process_and_says_how_to_go_on(dataset, tmp_path, how):
     import psutil
 
     output = tmp_path / "interrupted"
@@ -201,7 +201,7 @@ def test_ctrl_c_and_sigterm_stop_every_process_and_say_how_to_go_on(dataset, tmp
         # as a terminal does it: everything in the foreground gets the signal
         os.killpg(process.pid, signal.SIGINT)
     else:
-        process.terminate()
+        process.send_signal(signal.SIGHUP if how == "terminal closed" else signal.SIGTERM)
     shown, _ = process.communicate(timeout=60)
     assert process.returncode == 130, shown
     assert "Interrupted. Repeat the command to go on." in shown

@@ -14,6 +14,7 @@ from study_files import make_study
 from ivadomed_labelfusion.study.candidates import resolve_candidates
 from ivadomed_labelfusion.study.follow import follow
 from ivadomed_labelfusion.study.prepare import prepare_study
+from ivadomed_labelfusion.study.run import every_end_like_ctrl_c
 
 # writes a line in two halves, so that one look sees only the first
 ENGINE = "import sys, time; print('[1] sub', end='', flush=True); time.sleep(0.5); print('mitted', flush=True); {rest}"
@@ -42,6 +43,49 @@ def test_messages_of_this_run_come_through_whole_and_so_does_the_status(study, t
         engine = subprocess.Popen([sys.executable, "-c", ENGINE.format(rest="sys.exit(3)")], stdout=stream)
     assert follow(study, engine, log, start=start) == 3
     assert capfd.readouterr().out == "[1] submitted\n"
+
+
+def test_a_damaged_file_of_a_model_does_not_end_the_following(study, tmp_path, capfd, monkeypatch):
+    (study.model_folder("conv_staple/split-01") / "running.json").write_text("{")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    log = tmp_path / "engine.log"
+    with open(log, "ab") as stream:
+        engine = subprocess.Popen([sys.executable, "-c", ENGINE.format(rest="")], stdout=stream)
+    assert follow(study, engine, log) == 0
+    assert "state unknown" in re.sub(r"\s+", " ", capfd.readouterr().out)
+
+
+def test_whatever_ends_the_following_ends_the_engine(study, tmp_path, monkeypatch):
+    log = tmp_path / "engine.log"
+    with open(log, "ab") as stream:
+        waits = [sys.executable, "-c", ENGINE.format(rest="time.sleep(60)")]
+        engine = subprocess.Popen(waits, stdout=stream, stderr=subprocess.DEVNULL, start_new_session=True)
+    with open(os.devnull, encoding="utf-8") as nobody_reads:
+        monkeypatch.setattr(sys, "stdout", nobody_reads)
+        with pytest.raises(OSError, match="not writable"):
+            follow(study, engine, log)
+    assert engine.poll() == -signal.SIGINT
+
+
+def test_signals_are_held_back_until_the_engine_can_be_ended():
+    with every_end_like_ctrl_c() as release:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            release()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_end_of_the_terminal_is_ignored_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with every_end_like_ctrl_c() as release:
+            release()
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_terminal_shows_how_far_the_study_is(study, tmp_path):

@@ -115,6 +115,7 @@ def test_a_study_may_grow_but_not_change(dataset, tmp_path):
     with pytest.raises(InputError, match="holds a study with study_seed 0, got 1"):
         prepare_study(make_study(dataset, tmp_path, study_seed=1))
     other = Candidate("conv_staple", "conv_staple", {"default_model": {"depth": 2}})
+    write(first.model_folder("conv_staple/split-01") / "train.done.json", {"seconds": 1})
     with pytest.raises(InputError, match="conv_staple with other settings"):
         prepare_study(make_study(dataset, tmp_path, candidates=(other,)))
 
@@ -174,7 +175,7 @@ def test_folders_that_are_no_study_are_refused(dataset, tmp_path):
 def test_a_missing_mask_is_found_before_anything_is_trained(dataset, tmp_path):
     name = "sub-03_T2starw_desc-rater2_label-WM_seg"
     (dataset / "derivatives" / "labels" / "sub-03" / "anat" / f"{name}.nii.gz").unlink()
-    with pytest.raises(InputError, match=f"1 masks are missing, such as {name}"):
+    with pytest.raises(InputError, match=rf"Masks are missing \(1\), such as {name}"):
         check_study(make_study(dataset, tmp_path))
     allowed = {"loader_parameters": {"allow_missing_raters": True}}
     six = tuple(resolve_candidates("all"))
@@ -245,6 +246,25 @@ def test_weights_must_fit_the_raters_that_a_candidate_trains_on(dataset, tmp_pat
         check_study(make_study(dataset, tmp_path, candidates=(own,)))
 
 
+def test_a_wrong_candidate_is_corrected_as_long_as_nothing_of_it_is_trained(dataset, tmp_path):
+    first = Candidate("conv_staple", "conv_staple")
+    lr = [{"training_parameters": {"scheduler": {"initial_lr": value}}} for value in (0.1, 0.01)]
+    wrong, right = (Candidate("mine", "softseg_staple", overrides) for overrides in lr)
+    study = prepare_study(make_study(dataset, tmp_path, candidates=(first, wrong)))
+    folder = study.model_folder("mine/split-01")
+    write(folder / "failed.json", {"kind": "train"})
+    check_study(make_study(dataset, tmp_path, candidates=(right,)))
+    assert (folder / "failed.json").exists()
+    study = prepare_study(make_study(dataset, tmp_path, candidates=(right,)))
+    assert study.candidate("mine") == right
+    assert study.candidate("conv_staple") == first
+    assert read(folder / "train.json")["training_parameters"]["scheduler"]["initial_lr"] == 0.01
+    assert not (folder / "failed.json").exists()
+    write(folder / "train.done.json", {"seconds": 1})
+    with pytest.raises(InputError, match="holds trained models of a candidate mine with other settings"):
+        check_study(make_study(dataset, tmp_path, candidates=(wrong,)))
+
+
 def test_a_dry_run_refuses_what_the_run_would_refuse(dataset, tmp_path):
     study = prepare_study(make_study(dataset, tmp_path))
     check_study(make_study(dataset, tmp_path))
@@ -290,7 +310,7 @@ def test_status_follows_the_files_of_the_jobs(dataset, tmp_path):
     folders = {name: study.model_folder(f"{name}/split-01") for name in (c.name for c in candidates)}
     for kind, seconds in (("train", 100), ("test", 10), ("evaluate", 10)):
         write(folders["conv_staple"] / f"{kind}.done.json", {"seconds": seconds})
-    running = {"kind": "train", "host": socket.gethostname(), "log": "x", "started": time.time() - 30, "epoch": 0}
+    running = {"kind": "train", "host": socket.gethostname(), "log": "x", "started": time.time() - 30, "log_start": 0}
     write(folders["conv_average"] / "running.json", running)
     failure = {"kind": "train", "reason": "no memory", "attempts": 2, "log": "logs/x", "time": 0}
     write(folders["conv_random"] / "failed.json", failure)
@@ -305,7 +325,7 @@ def test_status_follows_the_files_of_the_jobs(dataset, tmp_path):
     waiting = next(item for item in model_statuses(study) if item.candidate == "softseg_average")
     assert (waiting.state, waiting.detail) == (TO_GO, "1 of 3 jobs done")
     (folders["softseg_average"] / "train.done.json").unlink()
-    assert statuses["conv_average"].detail == f"train on {socket.gethostname()}, epoch 0 of 2"
+    assert statuses["conv_average"].detail == f"train on {socket.gethostname()}"
     # four models of 120 s on two cores
     now = progress(study)
     assert (now.jobs_done, now.n_jobs, now.running) == (3, 15, 0)
@@ -318,7 +338,7 @@ def test_a_running_training_tells_how_long_the_others_will_take(dataset, tmp_pat
     candidates = tuple(resolve_candidates("conv_staple,conv_ensemble"))
     study = prepare_study(make_study(dataset, tmp_path, candidates=candidates, n_splits=1, cores=2))
     member = study.model_folder("conv_ensemble/split-01/rater2")
-    running = {"kind": "train", "host": socket.gethostname(), "log": "x", "started": time.time() - 30, "epoch": 0}
+    running = {"kind": "train", "host": socket.gethostname(), "log": "x", "started": time.time() - 30, "log_start": 0}
     write(member / "running.json", running)
     with file_lock(member / ".train.lock"):
         assert progress(study).seconds_left is None
@@ -329,9 +349,13 @@ def test_a_running_training_tells_how_long_the_others_will_take(dataset, tmp_pat
         assert now.seconds_left == pytest.approx(4.5 * 60 / 2, rel=0.02)
         ensemble = next(item for item in model_statuses(study) if item.candidate == "conv_ensemble")
         assert ensemble.detail == f"train rater2 on {socket.gethostname()}, epoch 1 of 2"
-        # a resumed training has done an epoch only when it is past the one that it went on from
-        write(member / "running.json", {**running, "epoch": 1})
+        # a resumed training may go back behind the last epoch of its log
+        written = (member / "log").stat().st_size
+        write(member / "running.json", {**running, "log_start": written})
         assert progress(study).seconds_left is None
+        with open(member / "log", "a") as log:
+            log.write("Epoch 1 validation loss: 0.5.\n")
+        assert progress(study).seconds_left == pytest.approx(4.5 * 60 / 2, rel=0.02)
     assert progress(study).running == 0
 
 

@@ -203,12 +203,15 @@ def test_few_models_that_learned_nothing_are_named_and_many_are_counted():
     assert _name_or_count(chosen[:7], models) == "Conv-STAPLE 7 of 8 models"
 
 
-def test_an_empty_evaluation_says_how_to_mend_it(study, written):
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe\x00", b'image_id,x\n"sub-01,1\n', b"a,b\n1,2\n", b"image_id,ir_dice_GM\n"]
+)
+def test_a_damaged_evaluation_says_how_to_mend_it(study, written, content):
     path = next(study.folder.glob(f"models/*/*/evaluation/{TABLE}"))
     kept = path.read_bytes()
-    path.write_bytes(b"")
+    path.write_bytes(content)
     try:
-        with pytest.raises(InputError, match=r"is empty\. Delete .*evaluate\.done\.json"):
+        with pytest.raises(InputError, match=r"is damaged\. Delete .*evaluate\.done\.json"):
             write_results(study)
     finally:
         path.write_bytes(kept)
