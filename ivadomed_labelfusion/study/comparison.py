@@ -9,8 +9,8 @@ from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.evaluation.dataset import find_label_sets
 from ivadomed_labelfusion.evaluation.reference import consensus, reference_name
 from ivadomed_labelfusion.study.collect import finished_models
-from ivadomed_labelfusion.study.columns import ENTROPY_RATERS, display_name
-from ivadomed_labelfusion.study.figures import comparison_figure
+from ivadomed_labelfusion.study.columns import ENTROPY_RATERS
+from ivadomed_labelfusion.study.figures import candidate_label, comparison_figure
 from ivadomed_labelfusion.study.plan import class_names
 
 
@@ -73,7 +73,7 @@ def visual_comparison(study, results):
             found = files.find_predictions(folder / "pred_soft", [image_id], names)
             prediction = files.load_prediction(found[image_id], names, like)
             panels.append(
-                (display_name(candidate), background, cut(prediction)[(slice(None), *box)].astype(np.float32))
+                (candidate_label(candidate), background, cut(prediction)[(slice(None), *box)].astype(np.float32))
             )
     in_plane = tuple(size for number, size in enumerate(spacing) if number != axis)
     return comparison_figure(

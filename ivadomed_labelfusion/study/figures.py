@@ -5,6 +5,7 @@ dashed, SoftSeg solid), so that the figures can be read without colour as well.
 """
 
 import math
+import textwrap
 
 import numpy as np
 
@@ -31,6 +32,8 @@ _FORMS = {
     "raters": "Every voxel against the raters' share",
 }
 MOST_ROWS = 4
+# SoftSeg-RandomSampling
+LABEL_LETTERS = 22
 RADAR_METRICS = ("dice", "precision", "recall", "absolute_volume_difference", "brier_score", "entropy_mae")
 RADAR_MODEL_METRICS = ("ece_exact_roi",)
 
@@ -64,6 +67,12 @@ def candidate_styles(base_of):
     return styles
 
 
+def candidate_label(name):
+    """Return a candidate's name in lines that fit a panel; users' own names may be longer than the paper's."""
+    lines = textwrap.wrap(display_name(name).replace("_", "_ "), width=LABEL_LETTERS)
+    return "\n".join(line.replace("_ ", "_") for line in lines)
+
+
 def _grid(n, *, columns=2, height_each=1.85):
     """Return a figure of one column's width and its n panels; more than fit a page become as wide as the page."""
     width = figures.COLUMN_WIDTH_IN
@@ -74,6 +83,11 @@ def _grid(n, *, columns=2, height_each=1.85):
     for spare in axes.flat[n:]:
         spare.set_visible(False)
     return figure, axes.flat[:n]
+
+
+def _height(candidates, height):
+    """Return the height of a row of panels, with room for labels of several lines."""
+    return height + 0.14 * max(candidate_label(name).count("\n") for name in candidates)
 
 
 def entropy_figure(results):
@@ -87,7 +101,7 @@ def entropy_figure(results):
     """
     candidates = list(dict.fromkeys(results["candidate"]))
     one_row = len(candidates) <= 2
-    figure, panels = _grid(len(candidates), height_each=2.3 if one_row else 1.95)
+    figure, panels = _grid(len(candidates), height_each=_height(candidates, 2.3 if one_row else 1.95))
     largest = np.nanmax(results[[ENTROPY_PREDICTION, ENTROPY_RATERS]].to_numpy(), initial=0)
     exponent = math.floor(math.log10(largest)) if largest > 0 else 0
     unit = "nats" if exponent == 0 else rf"$10^{{{exponent}}}$ nats"
@@ -99,7 +113,7 @@ def entropy_figure(results):
             draw_entropy(axes, raters, prediction)
             error = prediction - raters
             axes.set_title(
-                f"{display_name(name)}\nMAE {error.abs().mean():.2f}   MSE {(error**2).mean():.2g}", fontsize=6.5
+                f"{candidate_label(name)}\nMAE {error.abs().mean():.2f}   MSE {(error**2).mean():.2g}", fontsize=6.5
             )
             # one scale for all panels, whose dots then compare at a glance
             axes.lines[0].set_data([0, top], [0, top])
@@ -125,11 +139,11 @@ def reliability_figure(curves, ece, *, form, region, reference="STAPLE"):
         reference (str): What the predictions are compared with, for the title.
     """
     # the legend takes its share of a single row, too
-    figure, panels = _grid(len(curves), height_each=2.6 if len(curves) <= 2 else 2.0)
+    figure, panels = _grid(len(curves), height_each=_height(curves, 2.6 if len(curves) <= 2 else 2.0))
     with figures.style():
         for index, (axes, (name, curve)) in enumerate(zip(panels, curves.items(), strict=True)):
             draw_reliability(axes, curve)
-            axes.set_title(f"{display_name(name)}\nECE: {_percent(ece[name])}")
+            axes.set_title(f"{candidate_label(name)}\nECE: {_percent(ece[name])}")
             columns = axes.get_gridspec().ncols
             last = index >= len(curves) - columns
             axes.set(xlabel="Confidence" if last else "", ylabel="", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
@@ -188,7 +202,7 @@ def composite_figure(results, styles):
                     starred = True
                     axes.annotate("*", (1.0, place), xycoords=("axes fraction", "data"), va="center", fontsize=11)
         axes.set_yticks(
-            range(len(means)), [display_name(name) + (" (ref)" if name == REFERENCE else "") for name in means.index]
+            range(len(means)), [candidate_label(name) + (" (ref)" if name == REFERENCE else "") for name in means.index]
         )
         axes.invert_yaxis()
         lines = ["Composite score (sum of z-scores)"]
@@ -201,6 +215,8 @@ def composite_figure(results, styles):
 def validation_loss_figure(losses, styles, *, split=None):
     """Draw the validation loss over the epochs, conventional and SoftSeg apart because their losses differ (Figure 7).
 
+    Those of the paper are Dice and Adaptive Wing loss; a candidate of the user's own may have another one.
+
     Args:
         losses (DataFrame): Columns candidate, split, epoch, validation_loss.
         styles (dict): From `candidate_styles`.
@@ -208,7 +224,7 @@ def validation_loss_figure(losses, styles, *, split=None):
     """
     split = losses["split"].min() if split is None else split
     candidates = list(dict.fromkeys(losses["candidate"]))
-    titles = {"conv": "Conventional: Dice loss", "softseg": "SoftSeg: Adaptive Wing loss"}
+    titles = {"conv": "Conventional framework", "softseg": "SoftSeg framework"}
     groups = {
         title: [name for name in candidates if styles[name]["framework"] == framework]
         for framework, title in titles.items()
@@ -229,8 +245,11 @@ def validation_loss_figure(losses, styles, *, split=None):
                         linestyle=styles[name]["linestyle"],
                         linewidth=1.3 if strong else 0.6,
                         alpha=1 if strong else 0.25,
-                        label=display_name(name) if strong else None,
+                        label=candidate_label(name) if strong else None,
                         zorder=2 if strong else 1,
+                        # a single epoch makes no line
+                        marker="o" if len(curve) == 1 else None,
+                        markersize=3,
                     )
             axes.set_title(title)
             axes.set_ylabel("Validation loss")
@@ -268,7 +287,7 @@ def radar_figure(results, models, class_names, styles):
                 color=styles[name]["color"],
                 linestyle=styles[name]["linestyle"],
                 linewidth=1.2,
-                label=display_name(name),
+                label=candidate_label(name),
             )
         axes.set_theta_offset(np.pi / 2)
         axes.set_xticks(angles, [_spoke_label(spoke, means.loc[spoke]) for spoke in spokes], fontsize=6)

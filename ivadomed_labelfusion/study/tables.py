@@ -264,7 +264,7 @@ def _set_beside(table, shared, paper, study_notes):
         }
         for key, value in theirs.items()
     ]
-    paper_note = "Paper: Lemay et al. 2022, MELBA 2022:031."
+    paper_note = "Paper: Lemay et al. 2022, MELBA 2022:031; bold there: best of its own candidates."
     pairs = [note for note in table.notes if note.startswith(PAIRS)]
     notes = (LEGEND, *_order_notes(columns, records), *pairs, paper_note, OPTIMISM_NOTE, *study_notes)
     title = f"{table.title}, beside the paper"

@@ -11,6 +11,7 @@ from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve, reliabili
 from ivadomed_labelfusion.study.columns import ENTROPY_PREDICTION, ENTROPY_RATERS, column, display_name
 from ivadomed_labelfusion.study.comparison import choose_image
 from ivadomed_labelfusion.study.figures import (
+    candidate_label,
     candidate_styles,
     comparison_figure,
     composite_figure,
@@ -41,20 +42,29 @@ def test_every_figure_is_one_column_wide_and_its_text_is_readable(simulated):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 6])
-def test_no_text_is_cut_off_however_many_candidates_there_are(simulated, n):
+@pytest.mark.parametrize(
+    "own", [{}, {"conv_staple": "a_name_of_the_longest_that_is_allowed_xy", "conv_average": "b" * 40}]
+)
+def test_no_text_is_cut_off_however_many_candidates_there_are(simulated, n, own):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     results, models = simulated
     results = add_composite(results, CLASSES)
     names = list(CANDIDATES)[:n]
-    results, models = (frame[frame["candidate"].isin(names)] for frame in (results, models))
+    results, models = (frame[frame["candidate"].isin(names)].replace({"candidate": own}) for frame in (results, models))
+    names = [own.get(name, name) for name in names]
+    styles = candidate_styles(dict.fromkeys(names, "softseg_random"))
+    losses = pd.DataFrame({"candidate": names, "split": "split-01", "epoch": 1, "validation_loss": 0.5})
+    panels = [(candidate_label(name), np.ones((20, 30)), None) for name in ("Image", "GT STAPLE", *names)]
     rng = np.random.default_rng(0)
     probability = rng.uniform(size=(1, 3000))
     curve = reliability_curve(probability, rng.uniform(size=probability.shape) < probability**2, form="exact")
     made = {
         "entropy": entropy_figure(results),
-        "composite": composite_figure(results, STYLES),
-        "radar": radar_figure(results, models, CLASSES, STYLES),
+        "composite": composite_figure(results, styles),
+        "radar": radar_figure(results, models, CLASSES, styles),
+        "losses": validation_loss_figure(losses, styles),
+        "comparison": comparison_figure(panels, class_names=CLASSES, spacing_mm=(1.0, 1.0)),
         "reliability": reliability_figure(
             dict.fromkeys(names, curve), dict.fromkeys(names, 0.1), form="paper", region="image"
         ),
@@ -163,7 +173,7 @@ def test_losses_of_the_frameworks_are_apart_and_one_split_is_strong():
     ]
     losses = pd.DataFrame(rows, columns=["candidate", "split", "epoch", "validation_loss"])
     figure = validation_loss_figure(losses, STYLES)
-    assert [axes.get_title() for axes in figure.axes] == ["Conventional: Dice loss", "SoftSeg: Adaptive Wing loss"]
+    assert [axes.get_title() for axes in figure.axes] == ["Conventional framework", "SoftSeg framework"]
     # a candidate of the user's own belongs to the framework of its base
     assert "mine" in {line.get_label() for line in figure.axes[1].lines}
     strong = [line for line in figure.axes[0].lines if line.get_alpha() == 1]
