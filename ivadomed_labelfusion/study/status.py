@@ -154,7 +154,7 @@ def progress(study):
     for folder, kind in jobs:
         done = folder / f"{kind}.done.json"
         if done.exists():
-            seconds[kind].append(read_json(done)["seconds"])
+            seconds[kind].append(_read(done)["seconds"])
             continue
         running = _running(folder, kind)
         n_running += running is not None
