@@ -282,7 +282,7 @@ def _print_plan(study):
 
     study, splits, files = check_study(study)
     console = Console()
-    table = Table(title=f"{len(files)} subjects, {len(splits)} splits")
+    table = Table(title=f"{len(files)} subjects, {len(splits)} split{'' if len(splits) == 1 else 's'}")
     for heading in ("split", "seed", "test centre", "train", "valid", "test"):
         table.add_column(heading)
     for split in splits:
