@@ -67,20 +67,18 @@ def _status(study, model, members):
 
 
 def _describe(study, model, folder, running):
-    member = folder.relative_to(study.model_folder(model)).as_posix()
-    text = (
-        f"{running['kind']} on {running['host']}"
-        if member == "."
-        else f"{running['kind']} {member} on {running['host']}"
-    )
+    member = "" if folder == study.model_folder(model) else f" {folder.name}"
+    text = f"{running['kind']}{member} on {running['host']}"
     epochs = _epochs(folder, running)
     return f"{text}, epoch {epochs[1]} of {epochs[2]}" if epochs else text
 
 
 def _epochs(folder, running):
-    """Return ``(first epoch of this attempt, last epoch, epochs planned)`` of a training; None before there are any."""
+    """Return ``(first epoch of this attempt, last epoch, epochs planned)``; None before there are any, or no training."""
+    if running["kind"] != "train":
+        return None
     planned = read_json(folder / "train.json")["training_parameters"].get("training_time", {}).get("num_epochs")
-    done = read_losses(folder / "log", start=running["log_start"]) if running["kind"] == "train" else None
+    done = read_losses(folder / "log", start=running["log_start"])
     return (min(done), max(done), planned) if done and planned else None
 
 

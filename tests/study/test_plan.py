@@ -359,6 +359,18 @@ def test_a_running_training_tells_how_long_the_others_will_take(dataset, tmp_pat
     assert progress(study).running == 0
 
 
+def test_an_ensemble_that_is_evaluated_has_no_training_of_its_own(dataset, tmp_path):
+    candidates = tuple(resolve_candidates("conv_ensemble"))
+    study = prepare_study(make_study(dataset, tmp_path, candidates=candidates, n_splits=1))
+    folder = study.model_folder("conv_ensemble/split-01")
+    running = {"kind": "evaluate", "host": socket.gethostname(), "log": "x", "started": time.time(), "log_start": 0}
+    write(folder / "running.json", running)
+    with file_lock(folder / ".evaluate.lock"):
+        (ensemble,) = model_statuses(study)
+        assert (ensemble.state, ensemble.detail) == (RUNNING, f"evaluate on {socket.gethostname()}")
+        assert progress(study).running == 1
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "1 min"), (90, "2 min"), (3600, "1 h"), (3 * 86400 + 7 * 3600 + 60, "3 d 7 h 1 min")]
 )
