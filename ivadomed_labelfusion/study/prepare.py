@@ -40,10 +40,11 @@ def check_study(study):
         InputError: If the folder holds a study with other settings or was moved, the dataset lacks what the template
             needs, or a configuration contradicts itself.
     """
-    _check_folder(study)
-    replaced_names = _replaced(study)
-    if (study.folder / SETTINGS).exists():
-        study = _grow(load_study(study.folder), study, replaced_names)
+    saved = _saved(study)
+    _check_folder(study, is_new=saved is None)
+    replaced_names = _replaced(saved, study)
+    if saved:
+        study = _grow(saved, study, replaced_names)
     for candidate in study.candidates:
         _check_candidate(study, candidate)
     splits, files = plan_splits(study)
@@ -75,10 +76,14 @@ def _check_masks(study):
                     )
 
 
-def _check_folder(study):
+def _saved(study):
+    """Return the study that the folder holds already, None if it holds none."""
+    return load_study(study.folder) if (study.folder / SETTINGS).exists() else None
+
+
+def _check_folder(study, *, is_new):
     folder, bids = study.folder, Path(study.bids)
-    if (folder / SETTINGS).exists():
-        load_study(folder)
+    if not is_new:
         first = read_json(folder / SETTINGS)["folder"]
         if first != str(folder):
             raise InputError(
@@ -88,7 +93,7 @@ def _check_folder(study):
             )
     if folder == bids or bids in folder.parents:
         raise InputError(f"--output must lie outside of the dataset, got {folder}.")
-    if folder.exists() and not (folder / SETTINGS).exists():
+    if is_new and folder.exists():
         names = {path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY_PREFIX)}
         foreign = sorted(names - _FIRST_ENTRIES)
         if foreign:
@@ -148,7 +153,7 @@ def prepare_study(study):
     Raises:
         InputError: As `check_study`, or if a saved split or configuration differs.
     """
-    replaced = _replaced(study)
+    replaced = _replaced(_saved(study), study)
     study, splits, files = check_study(study)
     for name in replaced:
         # configurations, checkpoints and failures of the settings before
@@ -189,16 +194,14 @@ def plan_splits(study):
     return make_splits(files, **options), files
 
 
-def _replaced(study):
-    """Return the names of candidates that the folder has with other settings, and of which nothing is trained yet."""
-    if not (study.folder / SETTINGS).exists():
-        return []
-    old = {candidate.name: candidate for candidate in load_study(study.folder).candidates}
+def _replaced(old, new):
+    """Return the names of candidates that a saved study has with other settings, of which nothing is trained yet."""
+    before = {candidate.name: candidate for candidate in old.candidates} if old else {}
     return [
         candidate.name
-        for candidate in study.candidates
-        if old.get(candidate.name, candidate) != candidate
-        and not any((study.folder / "models" / candidate.name).rglob("train.done.json"))
+        for candidate in new.candidates
+        if before.get(candidate.name, candidate) != candidate
+        and not any((new.folder / "models" / candidate.name).rglob("train.done.json"))
     ]
 
 

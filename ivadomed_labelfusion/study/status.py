@@ -74,7 +74,7 @@ def _describe(study, model, folder, running):
 
 
 def _epochs(folder, running):
-    """Return ``(first epoch of this attempt, last epoch, epochs planned)``; None before there are any, or no training."""
+    """Return ``(first epoch of this attempt, last epoch, epochs planned)`` of a training; None before there are any."""
     if running["kind"] != "train":
         return None
     planned = read_json(folder / "train.json")["training_parameters"].get("training_time", {}).get("num_epochs")
