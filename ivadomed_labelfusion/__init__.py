@@ -4,7 +4,7 @@ In an environment where this package is installed, the unchanged ``ivadomed`` co
 ``enable()``, ``disable()`` and ``is_enabled()`` do the same; ``register_metric`` adds an evaluation metric.
 """
 
-__version__ = "0.1.0"
+from ivadomed_labelfusion._version import __version__
 
 __all__ = ["__version__", "disable", "enable", "is_enabled", "register_metric"]
 

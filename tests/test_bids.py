@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ivadomed_labelfusion.bids import find_label_sets, nested_target_suffix, stem, target_suffix
+from ivadomed_labelfusion.data.bids import find_label_sets, nested_target_suffix, stem, target_suffix
 from ivadomed_labelfusion.errors import InputError
 
 CLASSES, RATERS = ("GM", "WM"), ("rater10", "rater1", "rater2")

@@ -6,8 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.nifti import (
+from ivadomed_labelfusion.data.volumes import (
     check_same_grid,
     grid_distance_mm,
     load_image,
@@ -17,6 +16,7 @@ from ivadomed_labelfusion.nifti import (
     spatial_shape,
     voxel_size_mm,
 )
+from ivadomed_labelfusion.errors import InputError
 
 AFFINE = np.array([[-0.5, 0.1, 0, 10], [0.1, 0.6, 0.02, -20], [0, -0.03, 5, 30], [0, 0, 0, 1.0]])
 

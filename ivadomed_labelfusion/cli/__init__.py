@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-from ivadomed_labelfusion import __version__
+from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.errors import InputError, file_trouble
 
 # name -> one line of help; the module ivadomed_labelfusion.cli.<name> has get_parser() and main(args=None)

@@ -17,7 +17,7 @@ def get_parser():
 def main(args=None):
     """Print the report; return 1 if there is a problem."""
     get_parser().parse_args(args)
-    from ivadomed_labelfusion import __version__
+    from ivadomed_labelfusion._version import __version__
     from ivadomed_labelfusion.environment import examine
 
     findings = examine()

@@ -148,7 +148,7 @@ def _fuse_files(arguments, options):
         raise InputError("Name the output with -o, for example -o consensus.nii.gz.")
     if len(arguments.method) > 1:
         raise InputError(f"One method makes one output, got {' '.join(arguments.method)}. Run one after the other.")
-    from ivadomed_labelfusion.fuse_files import fuse_files
+    from ivadomed_labelfusion.data.fuse_files import fuse_files
 
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"Note: {message}", file=sys.stderr)
@@ -185,8 +185,8 @@ def _fuse_dataset(arguments, options):
         options["region"] = arguments.region
         if arguments.region == "box":
             options["margin"] = arguments.margin
-    from ivadomed_labelfusion.derivatives import expand_suffixes, write_fused
-    from ivadomed_labelfusion.nifti import GRID_TOLERANCE_MM
+    from ivadomed_labelfusion.data.fused import expand_suffixes, write_fused
+    from ivadomed_labelfusion.data.volumes import GRID_TOLERANCE_MM
 
     tolerance_mm = GRID_TOLERANCE_MM if arguments.grid_tolerance is None else arguments.grid_tolerance
     with _progress() as progress:

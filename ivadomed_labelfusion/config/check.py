@@ -8,7 +8,6 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ivadomed_labelfusion.bids import rater_clash
 from ivadomed_labelfusion.config.keys import (
     KNOWN_KEYS,
     LOSSES,
@@ -19,6 +18,7 @@ from ivadomed_labelfusion.config.keys import (
     TRANSFORM_COMMON,
 )
 from ivadomed_labelfusion.config.values import is_number, wrong_values
+from ivadomed_labelfusion.data.bids import rater_clash
 from ivadomed_labelfusion.errors import InputError
 
 

@@ -6,10 +6,10 @@ import nibabel
 import numpy as np
 
 from ivadomed_labelfusion import figures, fusion
-from ivadomed_labelfusion.bids import find_label_sets, stem
+from ivadomed_labelfusion.data.bids import find_label_sets, stem
+from ivadomed_labelfusion.data.volumes import load_image, open_masks, voxel_size_mm
 from ivadomed_labelfusion.evaluation.dataset import names_of_suffixes
 from ivadomed_labelfusion.files import read_json
-from ivadomed_labelfusion.nifti import load_image, open_masks, voxel_size_mm
 
 # classes on black: the first two of the palette for outlines
 CLASS_COLORS = ("#E69F00", "#56B4E9")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ivadomed_labelfusion import bids
+from ivadomed_labelfusion.data import bids
+from ivadomed_labelfusion.data import predictions as files
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.evaluation import predictions as files
 from ivadomed_labelfusion.evaluation.results import TABLE, ResultWriter
 from ivadomed_labelfusion.evaluation.settings import Settings
 from ivadomed_labelfusion.evaluation.subject import evaluate_subject

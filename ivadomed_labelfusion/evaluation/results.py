@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ivadomed_labelfusion import __version__, figures
+from ivadomed_labelfusion import figures
+from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation import pictures
 from ivadomed_labelfusion.evaluation.reference import reference_name

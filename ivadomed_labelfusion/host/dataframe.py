@@ -5,10 +5,10 @@ from pathlib import Path
 from ivadomed.loader.bids_dataframe import BidsDataframe
 from loguru import logger
 
-from ivadomed_labelfusion.bids import acquisition_key, channel_files, nested_target_suffix, stem
 from ivadomed_labelfusion.config.check import is_nested
+from ivadomed_labelfusion.data.bids import acquisition_key, channel_files, nested_target_suffix, stem
+from ivadomed_labelfusion.data.labels import RaterMasks, complete_raters
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.host.labels import RaterMasks, complete_raters
 
 
 def complete_acquisitions(filenames, contrasts):

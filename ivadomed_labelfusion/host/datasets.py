@@ -20,10 +20,10 @@ from loguru import logger
 from tqdm import tqdm
 
 from ivadomed_labelfusion import fusion
-from ivadomed_labelfusion.bids import stem
+from ivadomed_labelfusion.data.bids import stem
+from ivadomed_labelfusion.data.labels import FusedLabels, OwnLabels, RaterMasks, check_grids, read_masks
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.host.dataframe import complete_acquisitions
-from ivadomed_labelfusion.host.labels import FusedLabels, OwnLabels, RaterMasks, check_grids, read_masks
 from ivadomed_labelfusion.host.transforms import FuseRaters, SampleRater
 from ivadomed_labelfusion.sampling import draw_rater, youden_weights
 

@@ -10,13 +10,13 @@ import pandas
 from loguru import logger
 from tqdm import tqdm
 
-from ivadomed_labelfusion.bids import LabelSet, nested_target_suffix, stem
+from ivadomed_labelfusion.data import predictions as prediction_files
+from ivadomed_labelfusion.data.bids import LabelSet, nested_target_suffix, stem
+from ivadomed_labelfusion.data.volumes import save_nifti
 from ivadomed_labelfusion.evaluation import ResultWriter, evaluate_subject, settings_from_config, validation_functions
-from ivadomed_labelfusion.evaluation import predictions as prediction_files
 from ivadomed_labelfusion.evaluation.dataset import names_of_suffixes
 from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.host.run import current_context
-from ivadomed_labelfusion.nifti import save_nifti
 
 SOFT_FOLDER = "pred_soft"
 SOFT_SUFFIX = "_pred"

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas
 
 from ivadomed_labelfusion.config.check import is_nested
+from ivadomed_labelfusion.data.labels import FusedLabels
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.files import atomic_path
 from ivadomed_labelfusion.host import inter_rater
-from ivadomed_labelfusion.host.labels import FusedLabels
 from ivadomed_labelfusion.host.run import current_context
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from nibabel import orientations
 from scipy import ndimage
 
-from ivadomed_labelfusion import __version__
+from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, write_json
 

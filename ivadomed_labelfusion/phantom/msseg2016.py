@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivadomed_labelfusion.nifti import save_nifti
+from ivadomed_labelfusion.data.volumes import save_nifti
 from ivadomed_labelfusion.phantom import _brain
 from ivadomed_labelfusion.phantom import _common as common
 

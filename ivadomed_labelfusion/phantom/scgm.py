@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivadomed_labelfusion.nifti import save_nifti
+from ivadomed_labelfusion.data.volumes import save_nifti
 from ivadomed_labelfusion.phantom import _common as common
 
 TRAINING = "training-data-gm-sc-challenge-ismrm16-v20160302b"

@@ -3,8 +3,8 @@
 import nibabel
 import numpy as np
 
+from ivadomed_labelfusion.data.volumes import grid_distance_mm, readable, spatial_shape
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.nifti import grid_distance_mm, readable, spatial_shape
 
 # corners of both grids nearer than this are the same grid stored with float32 rounding
 SAME_GRID_MM = 1e-3

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ivadomed_labelfusion import __version__
+from ivadomed_labelfusion._version import __version__
+from ivadomed_labelfusion.data.volumes import load_image, save_nifti, spatial_shape, voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import write_gzip, write_json
-from ivadomed_labelfusion.nifti import load_image, save_nifti, spatial_shape, voxel_size_mm
 from ivadomed_labelfusion.prepare import _checks, _coverage
 from ivadomed_labelfusion.prepare._plan import Problem
 

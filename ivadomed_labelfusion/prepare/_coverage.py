@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import nibabel
 import numpy as np
 
+from ivadomed_labelfusion.data.volumes import voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.nifti import voxel_size_mm
 
 ROI_SUFFIX = "_desc-roi_mask"
 ROI_HALF_WIDTH_MM = 8.0

@@ -6,8 +6,8 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from ivadomed_labelfusion import __version__
-from ivadomed_labelfusion.bids import target_suffix
+from ivadomed_labelfusion._version import __version__
+from ivadomed_labelfusion.data.bids import target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json, write_json, write_text
 from ivadomed_labelfusion.prepare import _coverage, _report
@@ -256,7 +256,7 @@ def _fuse(plan, staging, methods, jobs, progress, console):
     """Write the fused derivatives; return the fusion's remarks as notes."""
     from rich.progress import Progress
 
-    from ivadomed_labelfusion.derivatives import write_fused
+    from ivadomed_labelfusion.data.fused import write_fused
 
     suffixes = target_suffix(plan.classes, plan.raters)
     with Progress(console=console, disable=not progress) as bar:

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ivadomed_labelfusion import figures
-from ivadomed_labelfusion.bids import nested_target_suffix
-from ivadomed_labelfusion.evaluation import predictions as files
+from ivadomed_labelfusion.data import predictions as files
+from ivadomed_labelfusion.data.bids import nested_target_suffix
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.evaluation.dataset import find_label_sets
 from ivadomed_labelfusion.evaluation.reference import consensus, reference_name

@@ -305,7 +305,7 @@ def average_predictions(folders, target):
     """
     import numpy as np
 
-    from ivadomed_labelfusion.nifti import load_image, save_nifti
+    from ivadomed_labelfusion.data.volumes import load_image, save_nifti
 
     names = [{path.name for path in folder.glob("*_pred.nii.gz")} for folder in folders]
     if any(found != names[0] for found in names):

@@ -14,8 +14,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ivadomed_labelfusion import __version__
-from ivadomed_labelfusion.bids import nested_target_suffix
+from ivadomed_labelfusion._version import __version__
+from ivadomed_labelfusion.data.bids import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.reference import reference_name
 from ivadomed_labelfusion.evaluation.settings import settings_from_config

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ivadomed_labelfusion import __version__
+from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.files import read_json, write_json, write_text
 from ivadomed_labelfusion.stats import OPTIMISM_NOTE
 from ivadomed_labelfusion.study import figures as study_figures

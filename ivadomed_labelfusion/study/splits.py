@@ -8,7 +8,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivadomed_labelfusion.bids import IMAGE_EXTENSIONS, channel_files, find_label_sets, nested_target_suffix
+from ivadomed_labelfusion.data.bids import IMAGE_EXTENSIONS, channel_files, find_label_sets, nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, read_json, write_json
 

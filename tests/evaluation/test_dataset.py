@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ivadomed_labelfusion import cli, metrics
+from ivadomed_labelfusion.data.predictions import find_predictions
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation import (
     Settings,
@@ -15,7 +16,6 @@ from ivadomed_labelfusion.evaluation import (
     settings_from_config,
     write_results,
 )
-from ivadomed_labelfusion.evaluation.predictions import find_predictions
 from tests.evaluation.synthetic import AFFINE, SHAPE, make_bids, save
 
 FEW = settings_from_config({"metrics": ["dice", "brier"], "disagreement_slices": 0})

@@ -9,9 +9,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from ivadomed_labelfusion import __version__, fusion
+from ivadomed_labelfusion import fusion
+from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.cli import main
-from ivadomed_labelfusion.derivatives import classes_and_raters, expand_suffixes, write_fused
+from ivadomed_labelfusion.data.fused import classes_and_raters, expand_suffixes, write_fused
 from ivadomed_labelfusion.errors import InputError
 from tests.fusion.oracle import random_label_maps
 

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from ivadomed_labelfusion.bids import find_label_sets, target_suffix
+from ivadomed_labelfusion.data.bids import find_label_sets, target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.phantom import generate_msseg2016, generate_scgm
 from ivadomed_labelfusion.prepare import prepare_msseg2016, prepare_scgm

@@ -7,10 +7,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from ivadomed_labelfusion import bids
+from ivadomed_labelfusion.data import bids
+from ivadomed_labelfusion.data.volumes import load_image
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.checks import check_dtype
-from ivadomed_labelfusion.nifti import load_image
 
 # what tools append to the image's stem: ivadomed, nnU-Net (nothing), BIDS derivatives, MONAI's SaveImage
 SUFFIXES = ("_pred", "", "_seg", "_softseg", "_probseg", "_trans")

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ivadomed_labelfusion import __version__
-from ivadomed_labelfusion.bids import IMAGE_EXTENSIONS, find_label_sets, nested_target_suffix, stem
+from ivadomed_labelfusion._version import __version__
+from ivadomed_labelfusion.data.bids import IMAGE_EXTENSIONS, find_label_sets, nested_target_suffix, stem
+from ivadomed_labelfusion.data.volumes import GRID_TOLERANCE_MM, open_masks, save_nifti
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json, write_json
 from ivadomed_labelfusion.fusion import METHODS, check_method, consensus_classes
-from ivadomed_labelfusion.nifti import GRID_TOLERANCE_MM, open_masks, save_nifti
 
 _SUFFIX = re.compile(r"_desc-(?P<rater>[A-Za-z0-9]+)_label-(?P<label>[A-Za-z0-9]+)_(?:seg|softseg)$")
 

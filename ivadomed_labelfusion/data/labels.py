@@ -14,10 +14,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from ivadomed_labelfusion import __version__, fusion
+from ivadomed_labelfusion import fusion
+from ivadomed_labelfusion._version import __version__
+from ivadomed_labelfusion.data.volumes import check_same_grid, load_image, open_masks, save_nifti
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json, write_json
-from ivadomed_labelfusion.nifti import check_same_grid, load_image, open_masks, save_nifti
 
 SOFT_METHODS = ("average",)
 

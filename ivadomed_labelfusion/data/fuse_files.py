@@ -5,13 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ivadomed_labelfusion import __version__, figures, fusion
-from ivadomed_labelfusion.bids import stem
-from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import write_json
-from ivadomed_labelfusion.fusion.patterns import REGIONS
-from ivadomed_labelfusion.fusion.report import report_of_patterns
-from ivadomed_labelfusion.nifti import (
+from ivadomed_labelfusion import figures, fusion
+from ivadomed_labelfusion._version import __version__
+from ivadomed_labelfusion.data.bids import stem
+from ivadomed_labelfusion.data.volumes import (
     GRID_TOLERANCE_MM,
     check_same_grid,
     load_image,
@@ -22,6 +19,10 @@ from ivadomed_labelfusion.nifti import (
     spatial_shape,
     voxel_size_mm,
 )
+from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import write_json
+from ivadomed_labelfusion.fusion.patterns import REGIONS
+from ivadomed_labelfusion.fusion.report import report_of_patterns
 
 
 def fuse_files(
