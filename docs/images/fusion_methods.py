@@ -10,7 +10,7 @@ import numpy as np
 
 from ivadomed_labelfusion import figures, fusion
 from ivadomed_labelfusion.cli import main
-from ivadomed_labelfusion.data.volumes import open_masks
+from ivadomed_labelfusion.data.masks import open_masks
 from ivadomed_labelfusion.phantom import generate_msseg2016
 
 FOLDER = Path(__file__).parent

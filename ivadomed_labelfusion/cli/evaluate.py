@@ -69,6 +69,12 @@ def get_parser():
     parser.add_argument(
         "--prediction-suffix", metavar="SUFFIX", help="what follows the image's stem in the predictions' names"
     )
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="evaluate an image that some raters did not mark against the others "
+        "(as loader_parameters.allow_missing_raters of --config)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier evaluation")
     return parser
 
@@ -89,7 +95,8 @@ def main(args=None):
         settings = settings_from_config(config)
     except InputError as error:
         raise InputError(f"{arguments.config}: {error}") from None
-    target_suffix = arguments.target_suffix or config.get("loader_parameters", {}).get("target_suffix")
+    loader = config.get("loader_parameters", {})
+    target_suffix = arguments.target_suffix or loader.get("target_suffix")
     if not target_suffix:
         raise InputError(
             "The raters' suffixes must be given with --target-suffix (or a --config with "
@@ -105,11 +112,14 @@ def main(args=None):
         raters_as_predictions=arguments.raters_as_predictions,
         image_contrasts=arguments.image_contrast,
         prediction_suffix=arguments.prediction_suffix,
+        allow_missing_raters=arguments.allow_missing or bool(loader.get("allow_missing_raters")),
         overwrite=arguments.overwrite,
         progress=_progress,
     )
     _show(evaluation)
     print(f"Written to {Path(arguments.output)}: {', '.join(_names(evaluation, arguments.output))}")
+    for note in evaluation.notes:
+        print(f"Note: {note}", file=sys.stderr)
     for (subject, name), reason in evaluation.errors.items():
         print(f"The metric {name!r} failed for {subject}: {reason}", file=sys.stderr)
     return 1 if evaluation.errors else 0

@@ -185,8 +185,10 @@ def _fuse_dataset(arguments, options):
         options["region"] = arguments.region
         if arguments.region == "box":
             options["margin"] = arguments.margin
-    from ivadomed_labelfusion.data.fused import expand_suffixes, write_fused
-    from ivadomed_labelfusion.data.volumes import GRID_TOLERANCE_MM
+    from ivadomed_labelfusion.data.bids import expand_suffixes
+    from ivadomed_labelfusion.data.fuse_files import GRID_ADVICE
+    from ivadomed_labelfusion.data.fused import write_fused
+    from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM
 
     tolerance_mm = GRID_TOLERANCE_MM if arguments.grid_tolerance is None else arguments.grid_tolerance
     with _progress() as progress:
@@ -200,6 +202,7 @@ def _fuse_dataset(arguments, options):
             subjects=arguments.subjects,
             allow_missing=arguments.allow_missing,
             tolerance_mm=tolerance_mm,
+            advice=GRID_ADVICE,
             jobs=arguments.jobs,
             overwrite=arguments.overwrite,
             progress=progress,
@@ -207,6 +210,8 @@ def _fuse_dataset(arguments, options):
     for image_stem, notes in sorted(result.notes.items()):
         for note in notes:
             print(f"Note: {image_stem}: {note}", file=sys.stderr)
+    if result.coding_note:
+        print(f"Note: {result.coding_note}", file=sys.stderr)
     print(f"{len(result.written)} files written, {len(result.up_to_date)} up to date.")
     for path in result.written[:4]:
         print(f"  {os.path.relpath(path, arguments.bids)}")

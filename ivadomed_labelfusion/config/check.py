@@ -18,7 +18,7 @@ from ivadomed_labelfusion.config.keys import (
     TRANSFORM_COMMON,
 )
 from ivadomed_labelfusion.config.values import is_number, wrong_values
-from ivadomed_labelfusion.data.bids import rater_clash
+from ivadomed_labelfusion.data.raters import rater_clash
 from ivadomed_labelfusion.errors import InputError
 
 

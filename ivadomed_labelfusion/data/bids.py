@@ -1,223 +1,226 @@
-"""Finding images and the raters' masks that belong to them in a BIDS dataset.
+"""Finding images and the raters' masks that belong to them in BIDS datasets; files are known by their paths."""
 
-Label files are named ``<image stem><suffix>.nii.gz`` with the suffix exactly as in ivadomed's ``target_suffix``, for
-example ``sub-01_FLAIR_desc-rater1_label-lesion_seg.nii.gz``. Suffixes match exactly at the end of the stem, so that
-``rater1`` never matches ``rater10``.
-"""
-
+import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ivadomed_labelfusion.data.entities import entity, is_image, natural, owner, stem, subject_of
+from ivadomed_labelfusion.data.raters import LabelSet, nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import read_json
+from ivadomed_labelfusion.fusion import METHODS
 
-IMAGE_EXTENSIONS = (".nii.gz", ".nii")
-
-
-def stem(path):
-    """Return the file name without ``.nii`` or ``.nii.gz``."""
-    name = Path(path).name
-    for extension in IMAGE_EXTENSIONS:
-        if name.endswith(extension):
-            return name[: -len(extension)]
-    return name.split(".")[0]
+DERIVATIVES = "derivatives"
+# what the sidecar of a rater's own mask says
+MANUAL = "manual segmentation"
+# the MSSEG-2016 download brings a consensus of its own
+_FUSED = (*METHODS, "consensus")
 
 
-def acquisition_key(filename):
-    """Return what the channels of one acquisition share: ``sub-01`` or ``sub-01_ses-02``."""
-    return "_".join(part for part in stem(filename).split("_") if part.startswith(("sub-", "ses-")))
+def walk(folder, *, skip: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Yield the files below a folder, in the order of their names; symbolic links are followed.
 
-
-def contrast_name(filename):
-    """Return the rest of the stem: ``FLAIR``, ``ce-gadolinium_T1w``, ``acq-ax_T2w``."""
-    return "_".join(part for part in stem(filename).split("_") if not part.startswith(("sub-", "ses-")))
-
-
-def channel_files(filenames, contrasts):
-    """Tell which file of each acquisition belongs to which contrast of the configuration.
-
-    A contrast is a BIDS suffix (``T1w``), or entities and suffix (``ce-gadolinium_T1w``). The exact name wins; a bare
-    suffix else takes the one remaining file with that suffix.
+    A link that leads back to a folder it lies in is not followed again. Links whose target is missing are yielded.
 
     Args:
-        filenames (iterable of str): Image files.
-        contrasts (iterable of str): Contrasts of the configuration.
-
-    Returns:
-        dict: Acquisition (``sub-01`` or ``sub-01_ses-02``) -> dict of contrast -> file name; contrasts without a file
-        are absent.
-
-    Raises:
-        InputError: If two files fit one contrast equally well.
+        folder (str or Path): Where to begin; nothing is yielded if it does not exist.
+        skip (tuple of str): Names of folders that are not entered.
     """
-    groups = {}
-    for filename in filenames:
-        groups.setdefault(acquisition_key(filename), []).append(filename)
-    return {acquisition: _by_contrast(members, contrasts) for acquisition, members in groups.items()}
+    yield from _walk(str(folder), skip, (os.path.realpath(folder),))
 
 
-def _by_contrast(filenames, contrasts):
-    by_name = {contrast_name(filename): filename for filename in filenames}
-    chosen = {contrast: by_name[contrast] for contrast in contrasts if contrast in by_name}
-    for contrast in contrasts:
-        if contrast in chosen:
-            continue
-        left = [
-            filename
-            for name, filename in by_name.items()
-            if name.split("_")[-1] == contrast and filename not in chosen.values()
-        ]
-        if len(left) > 1:
-            raise InputError(
-                f"The contrast {contrast!r} fits {' and '.join(sorted(left))}. Name one in contrast_params with its "
-                f"entities, for example {contrast_name(sorted(left)[0])!r}."
-            )
-        if left:
-            chosen[contrast] = left[0]
-    return chosen
+def _walk(folder, skip, above):
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        try:
+            is_folder = entry.is_dir()
+        except OSError:  # a link to itself
+            is_folder = False
+        if not is_folder:
+            yield Path(entry.path)
+        elif entry.name not in skip:
+            real = os.path.realpath(entry.path)
+            if real not in above:
+                yield from _walk(entry.path, skip, (*above, real))
 
 
-def nested_target_suffix(target_suffix):
-    """Return ``target_suffix`` as a list of classes, each a list of raters' suffixes.
-
-    Raises:
-        InputError: If it is empty, holds anything but strings, or the classes have different numbers of raters.
-    """
-    if isinstance(target_suffix, str) or not target_suffix:
-        raise InputError(
-            "target_suffix must be a non-empty list (one entry, or one list of raters, per class), "
-            f"got {target_suffix!r}."
-        )
-    nested = [list(entry) if isinstance(entry, list | tuple) else [entry] for entry in target_suffix]
-    for entry in nested:
-        if not entry or not all(isinstance(suffix, str) and suffix for suffix in entry):
-            raise InputError(f"target_suffix must hold suffixes such as '_desc-rater1_label-GM_seg', got {entry!r}.")
-        if len(set(entry)) != len(entry):
-            raise InputError(f"target_suffix names a rater twice: {entry!r}.")
-    if len({len(entry) for entry in nested}) > 1:
-        counts = ", ".join(str(len(entry)) for entry in nested)
-        raise InputError(
-            f"Every class in target_suffix must list the same raters in the same order, got {counts} raters."
-        )
-    clash = rater_clash(nested)
-    if clash:
-        raise InputError(f"Every class in target_suffix must list the same raters in the same order: {clash}.")
-    return nested
+def is_bids(folder) -> bool:
+    """Tell whether a folder is the root of a BIDS dataset."""
+    return Path(folder, "dataset_description.json").is_file()
 
 
-def rater_clash(nested):
-    """Return how two classes of a nested ``target_suffix`` differ in their raters, None if they do not.
-
-    Raters are told by the ``desc-`` entity; suffixes without one are taken as they come.
-    """
-    named = [[re.search(r"_desc-([A-Za-z0-9]+)", suffix) for suffix in entry] for entry in nested]
-    if not all(match for row in named for match in row):
-        return None
-    rows = [[match.group(1) for match in row] for row in named]
-    for index, row in enumerate(rows[1:], start=1):
-        if row != rows[0]:
-            return f"class 0 has {', '.join(rows[0])}, class {index} has {', '.join(row)}"
-    return None
-
-
-def target_suffix(classes, raters):
-    """Return ``target_suffix`` as ivadomed's ``loader_parameters`` take it: one list of raters' suffixes per class.
+def find_images(bids_dir, *, subjects: Iterable[str] | None = None) -> dict[str, Path]:
+    """Return the raw images of a dataset by their stems, label files left out.
 
     Args:
-        classes (iterable of str): Names of the classes, such as ``GM``.
-        raters (iterable of str): Names of the raters or fusion methods, such as ``rater1``.
+        bids_dir (str or Path): Root of the dataset.
+        subjects (iterable of str): Look for these only; None takes all.
     """
-    raters = list(raters)
-    return [[f"_desc-{rater}_label-{name}_seg" for rater in raters] for name in classes]
+    root = Path(bids_dir)
+    names = sorted(path.name for path in root.glob("sub-*") if path.is_dir()) if subjects is None else subjects
+    found: dict[str, Path] = {}
+    for name in names:
+        for path in walk(root / name):
+            if path.name.startswith("sub-") and is_image(path.name):
+                found.setdefault(stem(path), path)
+    return found
 
 
-@dataclass(frozen=True)
-class LabelSet:
-    """The masks of one image.
+def label_files(bids_dir) -> dict[str, list[Path]]:
+    """Return the label files below ``derivatives/`` by their stems; several paths where a name occurs several times.
 
-    Attributes:
-        image_stem (str): ``sub-01_FLAIR``.
-        files (tuple): One tuple per class with one Path (or None if missing) per rater, in the order of the suffixes.
+    Raises:
+        InputError: If the dataset has no ``derivatives`` folder.
     """
-
-    image_stem: str
-    files: tuple = field(repr=False)
-
-    @property
-    def subject(self):
-        """``sub-01``."""
-        return self.image_stem.split("_")[0]
-
-    def missing(self, nested):
-        """Return ``(class index, suffix)`` of every mask that does not exist."""
-        return [
-            (index, suffix)
-            for index, (suffixes, paths) in enumerate(zip(nested, self.files, strict=True))
-            for suffix, path in zip(suffixes, paths, strict=True)
-            if path is None
-        ]
-
-    def with_complete_raters(self, nested):
-        """Return the masks of the raters who marked every class, and their suffixes; of all raters if nobody did.
-
-        Args:
-            nested (list of list of str): Suffixes by class and rater.
-
-        Returns:
-            tuple: ``(LabelSet, suffixes by class and rater)``.
-        """
-        raters = [index for index, paths in enumerate(zip(*self.files, strict=True)) if None not in paths]
-        raters = raters or range(len(nested[0]))
-        files = tuple(tuple(row[index] for index in raters) for row in self.files)
-        return LabelSet(self.image_stem, files), [[row[index] for index in raters] for row in nested]
+    folder = Path(bids_dir) / DERIVATIVES
+    if not folder.is_dir():
+        raise InputError(f"{bids_dir} must be a BIDS dataset with a derivatives/ folder that holds the raters' masks.")
+    found: dict[str, list[Path]] = {}
+    for path in walk(folder):
+        if path.name.startswith("sub-") and is_image(path.name):
+            found.setdefault(stem(path), []).append(path)
+    return found
 
 
-def find_label_sets(bids_dir, target_suffix, *, subjects=None):
+def one_path(paths: Sequence[Path]) -> Path:
+    """Return the one file among paths of one name.
+
+    Raises:
+        InputError: If two of them are different files; the message names both.
+    """
+    first = paths[0]
+    for other in paths[1:]:
+        # two ways to one file, through a link, are one file
+        if os.path.realpath(other) != os.path.realpath(first):
+            raise InputError(f"Two files are both {stem(first)}: {first} and {other}. Keep one.")
+    return first
+
+
+def find_label_sets(bids_dirs, target_suffix, *, subjects: Iterable[str] | None = None) -> list[LabelSet]:
     """Find every image that has at least one of the masks named by ``target_suffix``.
 
     Args:
-        bids_dir (str or Path): Root of the BIDS dataset; masks are looked for below ``derivatives/``.
+        bids_dirs (str, Path or sequence of them): Roots of BIDS datasets; masks are looked for below ``derivatives/``.
         target_suffix (list): As in ivadomed's ``loader_parameters``, plain or nested.
         subjects (iterable of str): Keep these only, with or without ``sub-``. None keeps all.
 
     Returns:
-        list of LabelSet: Sorted by image stem.
+        list of LabelSet: Dataset by dataset, sorted by image stem.
 
     Raises:
-        InputError: If the folder has no ``derivatives`` or no file matches; the message lists suffixes that exist.
+        InputError: If a folder has no ``derivatives``, no file matches (the message lists suffixes that exist), one
+            label exists twice, or two datasets have a subject of one name.
     """
     nested = nested_target_suffix(target_suffix)
-    derivatives = Path(bids_dir) / "derivatives"
-    if not derivatives.is_dir():
-        raise InputError(f"{bids_dir} must be a BIDS dataset with a derivatives/ folder that holds the raters' masks.")
+    folders = [bids_dirs] if isinstance(bids_dirs, str | Path) else list(bids_dirs)
     wanted = None if subjects is None else {"sub-" + str(name).removeprefix("sub-") for name in subjects}
-    found, seen = {}, set()
-    for path in sorted(derivatives.rglob("sub-*")):
-        if not path.name.endswith(IMAGE_EXTENSIONS):
-            continue
-        name = stem(path)
-        if wanted is not None and name.split("_")[0] not in wanted:
-            continue
-        seen.add(name)
-        for class_index, suffixes in enumerate(nested):
-            for rater_index, suffix in enumerate(suffixes):
-                if name.endswith(suffix):
-                    table = found.setdefault(name[: -len(suffix)], {})
-                    if (class_index, rater_index) in table:
-                        raise InputError(
-                            f"Two files are both {name}: {table[class_index, rater_index]} and {path}. Keep one."
-                        )
-                    table[class_index, rater_index] = path
-    if not found:
-        examples = ", ".join(sorted({name.split("_", 2)[-1] for name in seen})[:8]) or "no label files at all"
-        raise InputError(f"No file below {derivatives} ends with a suffix of {nested}. There is: {examples}.")
-    return [
+    label_sets, seen = [], {}
+    for folder in folders:
+        found, names = _label_sets_of(folder, nested, wanted)
+        label_sets += found
+        seen[folder] = names
+    if not label_sets:
+        names = set().union(*seen.values())
+        examples = ", ".join(sorted({name.split("_", 2)[-1] for name in names})[:8]) or "no label files at all"
+        below = ", ".join(str(Path(folder) / DERIVATIVES) for folder in folders)
+        raise InputError(f"No file below {below} ends with a suffix of {nested}. There is: {examples}.")
+    check_subjects_apart({folder: {subject_of(name) for name in names} for folder, names in seen.items()})
+    return label_sets
+
+
+def check_subjects_apart(subjects: dict) -> None:
+    """Refuse datasets that have a subject of one name.
+
+    Args:
+        subjects (dict): Folder of each dataset to the set of its subjects.
+
+    Raises:
+        InputError: Names a subject and both folders.
+    """
+    owner_of: dict[str, str] = {}
+    for folder, names in subjects.items():
+        for name in sorted(names):
+            other = owner_of.setdefault(name, folder)
+            if other != folder:
+                raise InputError(
+                    f"Every subject must belong to one dataset, but {name} is in {other} and in {folder}. "
+                    "Results are told apart by subjects: rename those of one dataset, or use one dataset at a time."
+                )
+
+
+def _label_sets_of(bids_dir, nested, wanted):
+    """Return the label sets of one dataset, and the stems of all its label files."""
+    files = {
+        name: paths for name, paths in label_files(bids_dir).items() if wanted is None or subject_of(name) in wanted
+    }
+    places = {
+        suffix: (class_index, rater) for class_index, row in enumerate(nested) for rater, suffix in enumerate(row)
+    }
+    images = find_images(bids_dir, subjects=sorted({subject_of(name) for name in files}))
+    of_subject: dict[str, list[str]] = {}
+    for name in images:
+        of_subject.setdefault(subject_of(name), []).append(name)
+    found: dict[str, dict] = {}
+    for name, paths in files.items():
+        belongs = owner(name, places, of_subject.get(subject_of(name), ()))
+        if belongs is not None:
+            image_stem, suffix = belongs
+            found.setdefault(image_stem, {})[places[suffix]] = one_path(paths)
+    label_sets = [
         LabelSet(
-            image_stem=image_stem,
-            files=tuple(
-                tuple(table.get((class_index, rater_index)) for rater_index in range(len(suffixes)))
-                for class_index, suffixes in enumerate(nested)
-            ),
+            image_stem,
+            tuple(tuple(table.get((index, rater)) for rater in range(len(row))) for index, row in enumerate(nested)),
+            tuple(tuple(row) for row in nested),
+            images.get(image_stem),
+            Path(bids_dir),
         )
         for image_stem, table in sorted(found.items())
     ]
+    return label_sets, set(files)
+
+
+def expand_suffixes(bids_dir, target_suffix) -> list[list[str]]:
+    """Replace suffixes with wildcards by those that occur in the dataset.
+
+    Args:
+        bids_dir (str or Path): Root of the BIDS dataset.
+        target_suffix (list): One list of suffixes per class; ``*`` stands for anything within one BIDS entity, so that
+            ``_desc-rater*_label-GM_seg`` finds all raters. Labels fused earlier (``_desc-staple_...``) and a
+            challenge's ``_desc-consensus_...`` are left out, unless their sidecar says that a rater drew them.
+
+    Returns:
+        list: One list per class, raters in natural order (rater2 before rater10).
+
+    Raises:
+        InputError: If a wildcard matches nothing.
+    """
+    files = None
+    expanded = []
+    for suffixes in target_suffix:
+        found = []
+        for suffix in suffixes:
+            if "*" not in suffix:
+                found.append(suffix)
+                continue
+            if files is None:
+                files = label_files(bids_dir)
+            pattern = re.compile("(" + "[A-Za-z0-9]+".join(map(re.escape, suffix.split("*"))) + ")$")
+            hits = {name: match[1] for name in files if (match := pattern.search(name))}
+            matches = {suffix for name, suffix in hits.items() if not _is_fused(suffix, files[name][0])}
+            if not matches:
+                raise InputError(f"No label below {bids_dir}/derivatives ends with {suffix!r}. Check the suffix.")
+            found += sorted(matches, key=natural)
+        expanded.append(found)
+    return expanded
+
+
+def _is_fused(suffix, path):
+    if entity("desc", suffix) not in _FUSED:
+        return False
+    sidecar = path.with_name(stem(path) + ".json")
+    content = read_json(sidecar) if sidecar.exists() else None
+    return not (isinstance(content, dict) and content.get("Method") == MANUAL)

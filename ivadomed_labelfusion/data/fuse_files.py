@@ -7,22 +7,20 @@ import numpy as np
 
 from ivadomed_labelfusion import figures, fusion
 from ivadomed_labelfusion._version import __version__
-from ivadomed_labelfusion.data.bids import stem
-from ivadomed_labelfusion.data.volumes import (
-    GRID_TOLERANCE_MM,
-    check_same_grid,
-    load_image,
-    open_masks,
-    readable,
-    save_nifti,
-    slab_writer,
-    spatial_shape,
-    voxel_size_mm,
-)
+from ivadomed_labelfusion.coding import BINARY, CLASS_NUMBERS, Coding, refusal
+from ivadomed_labelfusion.data.entities import stem
+from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM, check_on_grid, spatial_shape
+from ivadomed_labelfusion.data.masks import open_masks
+from ivadomed_labelfusion.data.volumes import load_image, read_volume, save_nifti, slab_writer, voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import write_json
 from ivadomed_labelfusion.fusion.patterns import REGIONS
 from ivadomed_labelfusion.fusion.report import report_of_patterns
+
+# what the command offers for masks on other grids
+GRID_ADVICE = (
+    "Resample one onto the other, or, if only the headers' rounding differs, raise the tolerance (--grid-tolerance)."
+)
 
 
 def fuse_files(
@@ -74,7 +72,7 @@ def fuse_files(
         stream = True
     if stream and figure:
         raise InputError("A figure needs all masks in memory: leave out --figure, or fuse a cropped copy.")
-    image, arrays = open_masks(masks, tolerance_mm=tolerance_mm, lazy=stream)
+    image, arrays = open_masks(masks, tolerance_mm=tolerance_mm, lazy=stream, advice=GRID_ADVICE)
     result = fusion.consensus(
         arrays,
         method,
@@ -84,6 +82,7 @@ def fuse_files(
         keep_codes=not stream,
         **options,
     )
+    _check_labels(result, masks)
     is_soft = method == "average"
     if is_soft and result.is_multilabel:
         raise InputError("Label maps cannot be averaged into one map. Use majority, or average one mask per class.")
@@ -99,6 +98,22 @@ def fuse_files(
     if figure:
         figures.save_figure(drawn, figure, overwrite=overwrite)
     return _summary(result, method, output)
+
+
+def _check_labels(result, masks):
+    """Refuse masks that together hold one label other than 1: one class of a label map, or a mask of another coding."""
+    labels = getattr(result, "label_values", np.array([0, 1])).tolist()
+    if len(labels) == 2 and labels[1] in CLASS_NUMBERS:
+        coding = Coding(BINARY, 0.0, False, 0.0, float(labels[1]), (0.0, float(labels[1])))
+        value = labels[1]
+        raise InputError(
+            refusal(
+                coding,
+                f"{masks[0]} (like all masks here)",
+                f"{value} may be the number of a class. Save masks of 0 and 1 "
+                f"('ivadomed_labelfusion prepare generic --class NAME={value}' makes them), or fuse whole label maps.",
+            )
+        )
 
 
 def _check_outputs(volumes, report, figure, inputs, overwrite):
@@ -144,7 +159,7 @@ def _region(region, first, stream, tolerance_mm):
         return region
     if not Path(region).exists():
         raise InputError(f"region must be {', '.join(REGIONS)} or a mask file, got {region!r}, which does not exist.")
-    return open_masks([first, region], tolerance_mm=tolerance_mm, lazy=stream)[1][1]
+    return open_masks([first, region], tolerance_mm=tolerance_mm, lazy=stream, advice=GRID_ADVICE)[1][1]
 
 
 def _write_whole(path, result, image, *, soft, overwrite):
@@ -209,9 +224,10 @@ def _figure(result, arrays, names, image, background, first, tolerance_mm):
     shown = None
     if background:
         picture = load_image(background)
-        check_same_grid([image, picture], [first, background], tolerance_mm=tolerance_mm)
-        with readable(background):
-            shown = upright(np.asanyarray(picture.dataobj).reshape(spatial_shape(picture), order="A"))
+        found = check_on_grid(
+            picture, f"The image {background}", image, first, tolerance_mm=tolerance_mm, advice=GRID_ADVICE
+        )
+        shown = upright(found.turn(read_volume(picture, background)))
     hard = result.labels() if isinstance(result, fusion.Consensus) and result.method != "average" else None
     soft = None if result.is_multilabel else upright(result.posterior)
     if result.is_multilabel:

@@ -1,20 +1,24 @@
 """Finding and reading predictions of any tool, and the masks and images they belong to."""
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 
-from ivadomed_labelfusion.data import bids
-from ivadomed_labelfusion.data.volumes import load_image
+from ivadomed_labelfusion.data.bids import walk
+from ivadomed_labelfusion.data.entities import is_image
+from ivadomed_labelfusion.data.entities import stem as stem_of
+from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM, canonical_orientation, check_on_grid, onto
+from ivadomed_labelfusion.data.masks import to_canonical
+from ivadomed_labelfusion.data.volumes import load_image, read_volume, readable
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.checks import check_dtype
 
 # what tools append to the image's stem: ivadomed, nnU-Net (nothing), BIDS derivatives, MONAI's SaveImage
 SUFFIXES = ("_pred", "", "_seg", "_softseg", "_probseg", "_trans")
 NNUNET = ".npz"
+_ADVICE = "Resample the prediction to the native space of the image first."
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,9 @@ def find_predictions(predictions_dir, image_stems, class_names, *, suffix=None):
     if not root.is_dir():
         raise InputError(f"The folder of predictions {root} does not exist. Check the path.")
     present, archives = {}, {}
-    for path in sorted(root.rglob("*")):
-        if path.name.endswith(bids.IMAGE_EXTENSIONS):
-            present.setdefault(bids.stem(path), []).append(path)
+    for path in walk(root):
+        if is_image(path.name):
+            present.setdefault(stem_of(path), []).append(path)
         elif path.suffix == NNUNET:
             archives.setdefault(path.stem, path)
     suffixes = SUFFIXES if suffix is None else (suffix,)
@@ -71,7 +75,7 @@ def find_predictions(predictions_dir, image_stems, class_names, *, suffix=None):
                 "Keep one, or name it with --prediction-suffix."
             )
         if candidates:
-            found[stem] = PredictionFiles(candidates[0], archives.get(bids.stem(candidates[0][0])))
+            found[stem] = PredictionFiles(candidates[0], archives.get(stem_of(candidates[0][0])))
     if not found:
         examples = ", ".join(sorted(present)[:5]) or "no NIfTI file"
         first = next(iter(image_stems), "?")
@@ -90,7 +94,7 @@ def _candidates(stem, class_names, suffixes, present):
             files = [present.get(part, []) for part in parts]
             if any(len(paths) > 1 for paths in files):
                 twice = next(paths for paths in files if len(paths) > 1)
-                raise InputError(f"Two files are both the prediction {bids.stem(twice[0])}: {twice[0]}, {twice[1]}.")
+                raise InputError(f"Two files are both the prediction {stem_of(twice[0])}: {twice[0]}, {twice[1]}.")
             missing = [part for part, paths in zip(parts, files, strict=True) if not paths]
             if missing and len(missing) < len(parts):
                 raise InputError(f"The prediction of {stem} must have one file per class; {missing[0]} is missing.")
@@ -116,15 +120,20 @@ def load_prediction(found, class_names, like):
     Raises:
         InputError: If the grid differs (both affines are shown), the number of classes does, or a label is unknown.
     """
+    return to_canonical(_on_axes_of(found, class_names, like), like)
+
+
+def _on_axes_of(found, class_names, like):
+    """Return the prediction ``(C, *spatial)`` with the axes of ``like``."""
     images = [load_image(path) for path in found.files]
-    for image, path in zip(images, found.files, strict=True):
-        check_grid(image, path, like, "the raters' masks")
+    volumes = [_read(image, path, like, "prediction") for image, path in zip(images, found.files, strict=True)]
     if len(images) > 1:
-        return np.stack([_volume(image, path) for image, path in zip(images, found.files, strict=True)])
-    path = found.files[0]
+        return np.stack([_single(data, path) for data, path in zip(volumes, found.files, strict=True)])
+    path, data = found.files[0], volumes[0]
     if found.probabilities is not None:
-        return _nnunet_probabilities(found.probabilities, images[0], len(class_names))
-    data = _canonical(images[0], path)
+        probabilities = _nnunet_probabilities(found, images[0], len(class_names))
+        turn = onto(images[0], like).turn
+        return np.stack([turn(channel) for channel in probabilities])
     if data.ndim == 5 and data.shape[3] == 1:  # NIfTI vector images keep the channels on the fifth axis
         data = data[:, :, :, 0]
     if data.ndim <= 3:
@@ -132,20 +141,59 @@ def load_prediction(found, class_names, like):
     return _classes_of_channels(np.moveaxis(data, -1, 0), path, class_names)
 
 
-def _nnunet_probabilities(path, image, n_classes):
-    """Read nnU-Net's softmax output: ``probabilities`` of shape (C + 1, z, y, x), background first."""
+def _single(data, path):
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    if data.ndim != 3:
+        raise InputError(f"{path} must hold one volume, got the shape {data.shape}.")
+    return data
+
+
+def _nnunet_probabilities(found, image, n_classes):
+    """Read nnU-Net's softmax output ``probabilities`` of shape (C + 1, z, y, x), background first.
+
+    nnU-Net's reorienting reader works in RAS axes and leaves the archive in them, while the label map keeps the image's
+    own. The axes are those in which the largest probability is the label map's.
+
+    Returns:
+        ndarray: ``(C, *spatial)`` in the axes of the label map.
+
+    Raises:
+        InputError: If the archive is none, or its largest probabilities are not the label map's in either axes.
+    """
+    path, labels_path = found.probabilities, found.files[0]
     try:
         with np.load(path, allow_pickle=False) as archive:
             data = archive["probabilities"]
     except (KeyError, ValueError, OSError) as error:
         raise InputError(f"{path} must be an nnU-Net archive with 'probabilities', got: {error}.") from None
     data = np.moveaxis(data.T, -1, 0)
-    if data.shape != (n_classes + 1, *image.shape[:3]):
+    labels = read_volume(image, labels_path)
+    from_canonical = ornt_transform(axcodes2ornt("RAS"), canonical_orientation(image))
+    shapes = []
+    for axes in (data, np.stack([apply_orientation(channel, from_canonical) for channel in data])):
+        shapes.append(axes.shape)
+        if axes.shape == (n_classes + 1, *labels.shape) and _is_largest(axes, labels):
+            return axes[1:]
+    expected = (n_classes + 1, *labels.shape)
+    if expected not in shapes:
         raise InputError(
-            f"{path} must hold background and {n_classes} classes on the grid {image.shape[:3]}, got {data.shape}."
+            f"{path} must hold background and {n_classes} classes on the grid {labels.shape}, got {shapes[0]}."
         )
-    orientation = nibabel.io_orientation(image.affine)
-    return np.stack([nibabel.apply_orientation(channel, orientation) for channel in data[1:]])
+    raise InputError(
+        f"{path} must belong to {labels_path}, but its most probable classes are not that label map, neither in its "
+        "own axes nor in RAS. Predict again, or remove the file that you do not mean (a label map that was "
+        "postprocessed no longer belongs to its probabilities)."
+    )
+
+
+def _is_largest(probabilities, labels):
+    """Whether each voxel's label has the largest probability (one of the largest, to rounding)."""
+    labels = np.asarray(np.rint(labels), np.intp)
+    if labels.min(initial=0) < 0 or labels.max(initial=0) >= len(probabilities):
+        return False
+    own = np.take_along_axis(probabilities, labels[None], axis=0)[0]
+    return bool((own >= probabilities.max(axis=0) - 1e-6).all())
 
 
 def _classes_of_labels(data, path, class_names):
@@ -182,119 +230,22 @@ def _classes_of_channels(data, path, class_names):
     )
 
 
-def load_masks(label_set, nested):
-    """Read the raters' masks of an image onto ``(R, C, *spatial)`` in closest canonical (RAS+) orientation.
-
-    Args:
-        label_set (bids.LabelSet): The files.
-        nested (list): Suffixes by class and rater.
-
-    Returns:
-        tuple: ``(masks, first image)``; uint8 if every value is a whole number of at most 255, else float32.
-
-    Raises:
-        InputError: If a mask is missing or lies on another grid; the message names it.
-    """
-    missing = label_set.missing(nested)
-    if missing:
-        names = ", ".join(label_set.image_stem + suffix for _, suffix in missing)
-        raise InputError(
-            f"{label_set.image_stem} lacks the masks {names}. Every rater must have marked every class (an empty mask "
-            "is a mask); add the files or leave the rater out of target_suffix."
-        )
-    n_classes, n_raters = len(nested), len(nested[0])
-    first, masks = None, None
-    for class_index, paths in enumerate(label_set.files):
-        for rater_index, path in enumerate(paths):
-            image = load_image(path)
-            if first is None:
-                first, first_path = image, path
-            check_grid(image, path, first, str(first_path))
-            data = _volume(image, path)
-            if masks is None:
-                # the axes are laid out as NIfTI stores them, so that reading needs no transposition
-                masks = np.empty((n_raters, n_classes, *data.shape[::-1]), np.uint8)
-                masks = masks.transpose(0, 1, *range(masks.ndim - 1, 1, -1))
-            if masks.dtype == np.uint8 and not _is_uint8(data):
-                masks = masks.astype(np.float32)
-            masks[rater_index, class_index] = data
-    return masks, first
-
-
-def _is_uint8(data):
-    if data.dtype == np.uint8:
-        return True
-    with np.errstate(invalid="ignore"):
-        return bool(np.array_equal(data, data.astype(np.uint8)))
-
-
-def load_background(bids_dirs, image_stem, like):
+def load_background(label_set, like):
     """Return the raw image ``(*spatial)`` in canonical orientation, or None if there is none on the masks' grid."""
-    for bids_dir in bids_dirs:
-        for extension in bids.IMAGE_EXTENSIONS:
-            for path in sorted(Path(bids_dir).glob(f"sub-*/**/{image_stem}{extension}")):
-                image = load_image(path)
-                if same_grid(image, like):
-                    return _volume(image, path)
-    return None
+    if label_set.image is None:
+        return None
+    image = load_image(label_set.image)
+    found = onto(image, like)
+    if found is None or found.distance_mm > GRID_TOLERANCE_MM:
+        return None
+    return to_canonical(found.turn(read_volume(image, label_set.image)), like)
 
 
-def canonical_voxel_size_mm(image):
-    """Return the voxel size of the axes in canonical orientation, in mm."""
-    return tuple(float(size) for size in nibabel.affines.voxel_sizes(_canonical_grid(image)[1]))
-
-
-def same_grid(image, like):
-    """Whether two images, in canonical orientation, have the same shape and place, to 0.01 voxel at every corner."""
-    (shape, affine), (like_shape, like_affine) = _canonical_grid(image), _canonical_grid(like)
-    if shape != like_shape:
-        return False
-    corners = np.array(np.meshgrid(*([0, size - 1] for size in shape), indexing="ij")).reshape(3, -1).T
-    moved = nibabel.affines.apply_affine(affine, corners) - nibabel.affines.apply_affine(like_affine, corners)
-    return bool(np.abs(moved).max() <= 0.01 * nibabel.affines.voxel_sizes(like_affine).min())
-
-
-def _canonical_grid(image):
-    """Return shape and affine that a volume has in closest canonical orientation, without reading it."""
-    orientation = nibabel.io_orientation(image.affine)
-    order = np.argsort(orientation[:, 0])
-    shape = tuple(image.shape[axis] for axis in order)
-    return shape, image.affine @ nibabel.orientations.inv_ornt_aff(orientation, image.shape[:3])
-
-
-def check_grid(image, path, like, like_name):
-    """Refuse an image on another grid, showing both shapes and affines.
-
-    Raises:
-        InputError: If the grids differ.
-    """
+def _read(image, path, like, name):
+    """Return an image ``(x, y, z, ...)`` with the axes of ``like``."""
     if len(image.shape) < 3:
         raise InputError(f"{path} must be a volume of at least three axes, got the shape {image.shape}.")
-    if not same_grid(image, like):
-        raise InputError(
-            f"{path} must lie on the grid of {like_name}.\n"
-            f"  its shape {image.shape[:3]}, affine\n{_indented(image.affine)}\n"
-            f"  expected  {like.shape[:3]}, affine\n{_indented(like.affine)}\n"
-            "Resample the prediction to the native space of the image first."
-        )
-
-
-def _indented(affine):
-    return "\n".join("    " + line for line in np.array2string(affine, precision=4, suppress_small=True).splitlines())
-
-
-def _canonical(image, path):
-    try:
-        data = np.asanyarray(nibabel.as_closest_canonical(image).dataobj)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read to its end: {error}. It may be damaged; copy it anew.") from None
-    return check_dtype(str(path), data)
-
-
-def _volume(image, path):
-    data = _canonical(image, path)
-    while data.ndim > 3 and data.shape[-1] == 1:
-        data = data[..., 0]
-    if data.ndim != 3:
-        raise InputError(f"{path} must hold one volume, got the shape {image.shape}.")
-    return data
+    found = check_on_grid(image, f"The {name} {path}", like, "the raters' masks", advice=_ADVICE)
+    with readable(path):
+        data = np.asanyarray(image.dataobj)
+    return found.turn(check_dtype(str(path), data))

@@ -1,32 +1,113 @@
-"""Reading and writing NIfTI volumes on a known grid."""
+"""Opening, reading and writing volumes: NIfTI and whatever nibabel reads, and 2-D pictures."""
 
 import contextlib
 import gzip
+import os
 import zlib
 from pathlib import Path
 
 import nibabel
 import numpy as np
 
+from ivadomed_labelfusion.data.entities import PICTURE_EXTENSIONS
+from ivadomed_labelfusion.data.grid import spatial_shape
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, write_gzip
 
-# two grids are one if no voxel centre lies further apart than this: headers are rounded, resampling moves more
-GRID_TOLERANCE_MM = 0.01
-
 
 def load_image(path):
-    """Open an image lazily with nibabel.
+    """Open an image lazily; pictures (PNG, TIFF, JPEG) become volumes with one slice and pixels of 1 mm.
 
     Raises:
-        InputError: If the file is missing or is no image nibabel reads.
+        InputError: If the file is missing, has not been fetched, or is no image.
     """
+    if str(path).lower().endswith(PICTURE_EXTENSIONS):
+        return _load_picture(Path(path))
     try:
-        return nibabel.load(path)
+        image = nibabel.load(path)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Check the path.") from None
+        raise InputError(_missing(path)) from None
     except nibabel.filebasedimages.ImageFileError as error:
+        if _is_pointer(path):
+            raise InputError(_not_fetched(path)) from None
         raise InputError(f"{path} is not an image that nibabel can read: {error}") from None
+    if not isinstance(image, nibabel.spatialimages.SpatialImage):
+        raise InputError(f"{path} must be a volume, got {type(image).__name__}.")
+    return image
+
+
+def _missing(path):
+    if os.path.islink(path):
+        return _not_fetched(path)
+    return f"{path} does not exist. Check the path."
+
+
+def _not_fetched(path):
+    return (
+        f"{path} is in the dataset, but its content is not on this machine (a link of git-annex). Get it with: "
+        f"datalad get {path}"
+    )
+
+
+def _is_pointer(path):
+    """Whether a small text file stands in the place of a file that git-annex or Git LFS has not fetched."""
+    with open(path, "rb") as stream:
+        return stream.read(64).startswith((b"/annex/objects/", b"version https://git-lfs"))
+
+
+def _load_picture(path):
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            if getattr(picture, "n_frames", 1) > 1:
+                raise InputError(f"{path} must hold one picture, got {picture.n_frames}. Split it first.")
+            data = np.asarray(picture)
+    except FileNotFoundError:
+        raise InputError(_missing(path)) from None
+    except UnidentifiedImageError:
+        text = _not_fetched(path) if _is_pointer(path) else f"{path} is not a picture that can be read."
+        raise InputError(text) from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read, it seems to be damaged: {error}.") from None
+    return nibabel.Nifti1Image(_one_channel(data, path)[..., None], np.eye(4))
+
+
+def _one_channel(data, path):
+    """Return a picture ``(h, w)``; transparency is left out, colours must be equal."""
+    if data.ndim == 3 and data.shape[2] in (2, 4):
+        data = data[..., :-1]
+    if data.ndim == 3 and (data == data[..., :1]).all():
+        data = data[..., 0]
+    if data.ndim != 2:
+        raise InputError(f"{path} must be a gray picture, got one in colours. Save it with one channel.")
+    return data.astype(np.uint8) if data.dtype == bool else data
+
+
+@contextlib.contextmanager
+def readable(path):
+    """Turn what nibabel raises on truncated or damaged data of the file ``path`` into an InputError."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{path} cannot be read, it seems to be damaged: {error}. Copy or download it again."
+        ) from None
+
+
+def read_volume(image, path):
+    """Return the voxels of an opened image as ``(*spatial)``, without trailing axes of length one.
+
+    Returns:
+        ndarray: In the dtype on disk, or float if the file is scaled (``scl_slope``).
+
+    Raises:
+        InputError: If the data is damaged, or there is more than one volume.
+    """
+    if len(spatial_shape(image)) > 3:
+        raise InputError(f"{path} must hold one volume, got the shape {image.shape}. Split it first.")
+    with readable(path):
+        return np.asanyarray(image.dataobj).reshape(spatial_shape(image), order="A")
 
 
 def save_nifti(path, data, like, *, overwrite=False):
@@ -101,118 +182,6 @@ def _on_grid(data, like):
 def voxel_size_mm(image):
     """Return the voxel size of the first three axes as a tuple of floats in mm."""
     return tuple(float(zoom) for zoom in image.header.get_zooms()[:3])
-
-
-def grid_distance_mm(image, other):
-    """Return how far apart the same voxel's centre lies in two images of one shape at most, in mm."""
-    shape = image.shape[:3] + (1,) * (3 - len(image.shape[:3]))
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1).T
-    # positions are affine in the voxel index, so the largest distance is at a corner
-    moved = nibabel.affines.apply_affine(image.affine, corners) - nibabel.affines.apply_affine(other.affine, corners)
-    return float(np.linalg.norm(moved, axis=1).max())
-
-
-def check_same_grid(images, names, *, tolerance_mm=GRID_TOLERANCE_MM):
-    """Refuse images that do not lie on the grid of the first.
-
-    Args:
-        images (sequence of nibabel images): Spatial images.
-        names (sequence): Their file names, for the message.
-        tolerance_mm (float): Largest distance allowed between centres of the same voxel, in mm.
-
-    Raises:
-        InputError: If shapes or affines differ; the message shows both and the file names.
-    """
-    for image, name in zip(images[1:], names[1:], strict=True):
-        same_shape = spatial_shape(image) == spatial_shape(images[0])
-        if same_shape and grid_distance_mm(image, images[0]) <= tolerance_mm:
-            continue
-        if same_shape:
-            found = f"voxels lie up to {grid_distance_mm(image, images[0]):.4g} mm apart"
-            cure = (
-                "Resample one onto the other, or, if only the headers' rounding differs, repair them "
-                "(`prepare --repair-affine`) or raise the tolerance (`fuse --grid-tolerance`)."
-            )
-        else:
-            found = f"shapes {spatial_shape(images[0])} and {spatial_shape(image)}"
-            cure = "Resample one onto the other."
-        raise InputError(
-            f"All masks must lie on one grid, but {found}:\n"
-            f"  {names[0]}\n{_indented(images[0].affine)}\n  {name}\n{_indented(image.affine)}\n{cure}"
-        )
-
-
-def _indented(affine):
-    text = np.array2string(np.asarray(affine), precision=5, suppress_small=True)
-    return "\n".join("    " + line for line in text.splitlines())
-
-
-def spatial_shape(image):
-    """Return the shape without trailing axes of length one beyond the third."""
-    shape = tuple(int(size) for size in image.shape)
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
-
-
-def open_masks(paths, *, tolerance_mm=GRID_TOLERANCE_MM, lazy=False):
-    """Open several raters' masks on the grid of the first.
-
-    Masks stored in another orientation (axes flipped or swapped) are turned without resampling, if that brings them
-    onto the first one's grid.
-
-    Args:
-        paths (sequence of str or Path): Anything nibabel reads as a volume.
-        tolerance_mm (float): See `check_same_grid`.
-        lazy (bool): Return arrays that are read from disk slab by slab, for volumes that do not fit in memory. Another
-            orientation than the first one's is then refused.
-
-    Returns:
-        tuple: ``(image, arrays)``: the first image, and one array per mask. An array has the dtype on disk, or float if
-        the file is scaled (``scl_slope``).
-
-    Raises:
-        InputError: If a file is missing, is no volume, has several volumes, or lies on another grid.
-    """
-    images = [load_image(path) for path in paths]
-    for image, path in zip(images, paths, strict=True):
-        if not isinstance(image, nibabel.spatialimages.SpatialImage):
-            raise InputError(f"{path} must be a volume, got {type(image).__name__}.")
-        if len(spatial_shape(image)) > 3:
-            raise InputError(f"{path} must hold one volume, got the shape {image.shape}. Split it first.")
-    if not lazy:
-        images = images[:1] + [_turned(image, images[0], tolerance_mm) for image in images[1:]]
-    check_same_grid(images, paths, tolerance_mm=tolerance_mm)
-    if lazy:
-        return images[0], [SlabReader(path) for path in paths]
-    arrays = []
-    for image, path in zip(images, paths, strict=True):
-        with readable(path):
-            arrays.append(np.asanyarray(image.dataobj).reshape(spatial_shape(image), order="A"))
-    return images[0], arrays
-
-
-@contextlib.contextmanager
-def readable(path):
-    """Turn what nibabel raises on truncated or damaged data of the file ``path`` into an InputError."""
-    try:
-        yield
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{path} cannot be read, it seems to be damaged: {error}. Copy or download it again."
-        ) from None
-
-
-def _turned(image, like, tolerance_mm):
-    """Return ``image`` with its axes in the order and direction of ``like`` if it then lies on that grid."""
-    from nibabel.orientations import io_orientation, ornt_transform
-
-    own, wanted = io_orientation(image.affine), io_orientation(like.affine)
-    if np.array_equal(own, wanted) or len(spatial_shape(image)) != 3 or np.isnan(own).any() or np.isnan(wanted).any():
-        return image
-    turned = image.as_reoriented(ornt_transform(own, wanted))
-    same = spatial_shape(turned) == spatial_shape(like) and grid_distance_mm(turned, like) <= tolerance_mm
-    return turned if same else image
 
 
 class SlabReader:

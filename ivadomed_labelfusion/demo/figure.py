@@ -6,9 +6,11 @@ import nibabel
 import numpy as np
 
 from ivadomed_labelfusion import figures, fusion
-from ivadomed_labelfusion.data.bids import find_label_sets, stem
-from ivadomed_labelfusion.data.volumes import load_image, open_masks, voxel_size_mm
-from ivadomed_labelfusion.evaluation.dataset import names_of_suffixes
+from ivadomed_labelfusion.data.bids import find_label_sets
+from ivadomed_labelfusion.data.entities import stem
+from ivadomed_labelfusion.data.masks import open_masks
+from ivadomed_labelfusion.data.raters import names_of_suffixes
+from ivadomed_labelfusion.data.volumes import load_image, voxel_size_mm
 from ivadomed_labelfusion.files import read_json
 
 # classes on black: the first two of the palette for outlines

@@ -1,13 +1,17 @@
 """Evaluation of a whole dataset: files in, tables and pictures out."""
 
 import dataclasses
-import re
 from pathlib import Path
 
 import numpy as np
 
+from ivadomed_labelfusion.coding import coding_note
 from ivadomed_labelfusion.data import bids
 from ivadomed_labelfusion.data import predictions as files
+from ivadomed_labelfusion.data.entities import has_contrast, parse
+from ivadomed_labelfusion.data.grid import canonical_voxel_size_mm
+from ivadomed_labelfusion.data.masks import load_masks
+from ivadomed_labelfusion.data.raters import ALLOW_BY_OPTION, names_of_suffixes, nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.results import TABLE, ResultWriter
 from ivadomed_labelfusion.evaluation.settings import Settings
@@ -52,10 +56,11 @@ def evaluate_dataset(
         Evaluation
 
     Raises:
-        InputError: If files are missing, do not fit each other or hold impossible values; the message names them.
+        InputError: If nothing can be evaluated; and at the end, when all other images are done and written, with a list
+            of the images whose files are missing, do not fit each other or hold impossible values.
     """
     settings = Settings() if settings is None else settings
-    nested = bids.nested_target_suffix(target_suffix)
+    nested = nested_target_suffix(target_suffix)
     if predictions_dir is None and not raters_as_predictions:
         raise InputError("There is nothing to evaluate: give --predictions, --raters-as-predictions or both.")
     if raters_as_predictions and len(nested[0]) < 2:
@@ -72,28 +77,53 @@ def evaluate_dataset(
         found = files.find_predictions(predictions_dir, stems, class_names, suffix=prediction_suffix)
         label_sets = [labels for labels in label_sets if labels.image_stem in found]
     writer = ResultWriter(output_dir, table=table, overwrite=overwrite)
+    codings, problems = {}, {}
     for labels in progress(label_sets):
-        stem = labels.image_stem
-        present = nested
-        if allow_missing_raters:
-            labels, present = labels.with_complete_raters(nested)
-        rater_names = names_of_suffixes(present)[1]
-        masks, like = files.load_masks(labels, present)
-        shared = {
-            "class_names": class_names,
-            "voxel_size_mm": files.canonical_voxel_size_mm(like),
-            "subject": stem,
-        }
-        if found:
-            prediction = files.load_prediction(found[stem], class_names, like)
-            image = files.load_background(bids_dirs, stem, like) if settings.disagreement_slices else None
-            writer.add(
-                evaluate_subject(prediction, masks, settings=settings, image=image, rater_names=rater_names, **shared)
-            )
-        if raters_as_predictions:
-            for rater, result in evaluate_raters(masks, settings=settings, rater_names=rater_names, **shared):
-                writer.add_rater(rater, result)
-    return writer.finish()
+        try:
+            present = labels.present(allow_missing=allow_missing_raters, cure=ALLOW_BY_OPTION)
+            masks = load_masks(labels.of_raters(present), canonical=True)
+            _evaluate_image(writer, labels.of_raters(present), masks, found, settings, raters_as_predictions)
+        except InputError as error:
+            problems[labels.image_stem] = str(error).removeprefix(f"{labels.image_stem}: ")
+        else:
+            codings |= masks.codings
+    note = coding_note({path.name: coding for path, coding in sorted(codings.items())})
+    writer.evaluation.notes += [note] if note else []
+    return _finish(writer, problems, len(label_sets))
+
+
+def _finish(writer, problems, n_images):
+    """Write the tables of the images that could be evaluated.
+
+    Raises:
+        InputError: If some could not; lists them.
+    """
+    if len(problems) == n_images == 1:
+        raise InputError(next(f"{stem}: {text}" for stem, text in problems.items()))
+    evaluation = writer.finish() if len(problems) < n_images else None
+    if problems:
+        listed = "\n".join(f"{image_stem}: {text}" for image_stem, text in sorted(problems.items()))
+        rest = "The tables hold the others" if evaluation else "Nothing was written"
+        raise InputError(f"{len(problems)} of {n_images} images could not be evaluated. {rest}.\n{listed}")
+    return evaluation
+
+
+def _evaluate_image(writer, labels, masks, found, settings, raters_as_predictions):
+    """Evaluate one image and add its results."""
+    shared = {
+        "class_names": labels.class_names,
+        "voxel_size_mm": canonical_voxel_size_mm(masks.like),
+        "subject": labels.image_stem,
+        "settings": settings,
+        "rater_names": labels.rater_names,
+    }
+    if found:
+        prediction = files.load_prediction(found[labels.image_stem], labels.class_names, masks.like)
+        image = files.load_background(labels, masks.like) if settings.disagreement_slices else None
+        writer.add(evaluate_subject(prediction, masks.masks, image=image, **shared))
+    if raters_as_predictions:
+        for rater, result in evaluate_raters(masks.masks, **shared):
+            writer.add_rater(rater, result)
 
 
 def evaluate_raters(raters, *, rater_names, settings=None, **options):
@@ -118,42 +148,15 @@ def find_label_sets(bids_dirs, nested, image_contrasts=None):
     """Return the ``LabelSet`` of every image of some datasets, of the given contrasts only.
 
     Raises:
-        InputError: If no image has one of the contrasts, or two datasets hold the same image.
+        InputError: If no image has one of the contrasts, or two datasets have a subject of one name.
     """
-    label_sets = [labels for folder in bids_dirs for labels in bids.find_label_sets(folder, nested)]
-    stems = [labels.image_stem for labels in label_sets]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice:
-        raise InputError(f"Every image must belong to one dataset, got {twice[0]} in several.")
+    label_sets = bids.find_label_sets(bids_dirs, nested)
     if image_contrasts is None:
         return label_sets
-    kept = [
-        labels for labels in label_sets if labels.image_stem.endswith(tuple(f"_{name}" for name in image_contrasts))
-    ]
+    kept = [labels for labels in label_sets if any(has_contrast(labels.image_stem, name) for name in image_contrasts)]
     if not kept:
-        there = sorted({stem.rpartition("_")[2] for stem in stems})
+        there = sorted({parse(labels.image_stem).suffix for labels in label_sets})
         raise InputError(
             f"No image has a contrast of {', '.join(image_contrasts)}; the raters' masks belong to {', '.join(there)}."
         )
     return kept
-
-
-def names_of_suffixes(nested):
-    """Return class names (``label-`` entity) and rater names (``desc-`` entity) of the suffixes.
-
-    Where the entities are missing or do not tell them apart, classes are ``class1``... and raters ``rater1``...
-    """
-    classes = [_entity("label", suffixes[0]) for suffixes in nested]
-    raters = [_entity("desc", suffix) for suffix in nested[0]]
-    return _distinct(classes, "class"), _distinct(raters, "rater")
-
-
-def _entity(key, suffix):
-    match = re.search(rf"_{key}-([A-Za-z0-9]+)", suffix)
-    return match.group(1) if match else None
-
-
-def _distinct(names, kind):
-    if None in names or len(set(names)) != len(names):
-        return [f"{kind}{index + 1}" for index in range(len(names))]
-    return names

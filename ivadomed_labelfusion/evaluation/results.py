@@ -37,6 +37,7 @@ class Evaluation:
         errors (dict): ``(subject, own metric)`` to the reason why it failed.
         summary (list of dict): Rows of ``summary.csv``.
         files (list of Path): What was written.
+        notes (list of str): What was noticed in the masks.
     """
 
     rows: dict = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Evaluation:
     errors: dict = field(default_factory=dict)
     summary: list = field(default_factory=list)
     files: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
 
 
 class ResultWriter:

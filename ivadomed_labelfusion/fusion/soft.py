@@ -2,21 +2,28 @@
 
 import numpy as np
 
+from ivadomed_labelfusion.coding import BINARY, SOFT, coding_note
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion.patterns import check_region, inside_region
-from ivadomed_labelfusion.fusion.source import Source, check_weights
+from ivadomed_labelfusion.fusion.source import Source, check_weights, coding_of_mask
 
 
 def is_soft(masks, names=None):
-    """Return whether a float mask holds a value between 0 and 1."""
+    """Return whether a float mask holds soft values, i.e. values between 0 and 1 that are no rounding of these."""
     source = Source(masks, names)
-    for mask in source.masks:
-        if np.dtype(getattr(mask, "dtype", np.float64)).kind != "f":
+    for index, mask in enumerate(source.masks):
+        if np.dtype(getattr(mask, "dtype", np.float64)).kind != "f" or not _has_fractions(source, mask):
             continue
-        for planes, _, _ in source.blocks():
-            values = source.read(mask, planes)
-            if ((values > 0) & (values < 1)).any():
-                return True
+        if coding_of_mask(source, index).kind == SOFT:
+            return True
+    return False
+
+
+def _has_fractions(source, mask):
+    for planes, _, _ in source.blocks():
+        values = source.read(mask, planes)
+        if ((values > 0) & (values < 1)).any():
+            return True
     return False
 
 
@@ -28,11 +35,11 @@ class SoftAverage:
         parameters (dict): The weights.
         raters (list of str): The raters' names.
         axis (int): The axis along which `posterior_slabs` follow each other.
+        notes (tuple of str): What was noticed in the masks.
     """
 
     method = "average"
     is_multilabel = False
-    notes = ()
 
     def __init__(self, masks, *, weights=None, region="image", margin=10, names=None):
         self._source = Source(masks, names)
@@ -40,6 +47,15 @@ class SoftAverage:
         self._region = check_region(region, margin, self._source)
         if isinstance(region, str) and region != "image":
             raise InputError(f"region must be image or a mask for soft masks, got {region!r}: they have no outline.")
+        self._codings = [coding_of_mask(self._source, index) for index in range(len(self._source))]
+        for coding, name in zip(self._codings, self._source.names, strict=True):
+            if coding.kind not in (BINARY, SOFT):
+                raise InputError(
+                    f"Soft masks must lie in [0, 1], {name} spans {coding.low:g} to {coding.high:g}. "
+                    "Divide it by its maximum, or threshold it."
+                )
+        note = coding_note(dict(zip(self._source.names, self._codings, strict=True)))
+        self.notes = (note,) if note else ()
         self.parameters = {"weights": self._weights.tolist()}
         self.raters = self._source.names
         self.axis = self._source.axis
@@ -61,15 +77,8 @@ class SoftAverage:
 
     def _mean(self, planes, size):
         mean = np.zeros(size)
-        for mask, weight, name in zip(self._source.masks, self._weights, self._source.names, strict=True):
-            values = self._source.read(mask, planes)
-            # written so that NaN fails too
-            if not ((values >= 0) & (values <= 1)).all():
-                raise InputError(
-                    f"Soft masks must lie in [0, 1], {name} spans {np.min(values):g} to {np.max(values):g}. "
-                    "Divide it by its maximum, or threshold it."
-                )
-            mean += weight * values
+        for mask, weight, coding in zip(self._source.masks, self._weights, self._codings, strict=True):
+            mean += weight * coding.soft(self._source.read(mask, planes))
         mean /= self._weights.sum()
         inside = inside_region(self._region, self._source, planes)
         if inside is not None:

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from ivadomed_labelfusion.coding import BINARY, LABELS, TOLERANCE, coding_note, coding_of, refusal
 from ivadomed_labelfusion.errors import InputError
 
 # voxels handled at once: a chunk of votes and codes stays in the second-level cache of any recent CPU
@@ -115,16 +116,16 @@ def _is_fortran(mask):
 
 
 class BinaryVotes:
-    """Turns blocks of binary masks of any dtype into uint8 votes 0 and 1.
+    """Turns blocks of binary masks of any dtype and coding into uint8 votes 0 and 1.
 
-    Masks coded 0 and 255 are accepted; `survey` finds them and says so once.
+    Masks coded otherwise than 0 and 1 are found by `survey`, which reads them by the rule of `coding` and says so once.
     """
 
     bits = 1
 
     def __init__(self, source):
         self.source = source
-        self.high = [1] * len(source)
+        self.codings = [None] * len(source)
         self.labels = np.array([0, 1])
         self.notes = []
 
@@ -136,22 +137,26 @@ class BinaryVotes:
         """Return uint8 votes of one rater for a slice of the opened block.
 
         Raises:
-            UnexpectedValueError: If a value is neither 0 nor this mask's foreground value.
+            UnexpectedValueError: If a value is neither 0 nor 1 and `survey` has not told how to read it.
         """
         values = opened[rater][chunk]
-        if values.dtype.itemsize == 1 and self.high[rater] == 1 and values.dtype.kind in "bui":
+        if self.codings[rater] is not None:
+            return self.codings[rater].binary(values).view(np.uint8)
+        if values.dtype.itemsize == 1 and values.dtype.kind in "bui":
             values = values.view(np.uint8)
             if values.size and values.max() > 1:
                 raise UnexpectedValueError(rater)
             return values
-        foreground = values == self.high[rater]
+        if values.dtype.kind not in "buif":
+            raise UnexpectedValueError(rater)
+        foreground = values == 1
         # NaN is unequal to 0, hence found here as well
         if not np.array_equal(values != 0, foreground):
             raise UnexpectedValueError(rater)
         return foreground.view(np.uint8)
 
     def survey(self, *, allow_labels=False):
-        """Look at every value after a UnexpectedValueError: accept 0/255 with a warning.
+        """Look at every value after a UnexpectedValueError, and note masks that are not coded 0 and 1 with a warning.
 
         Args:
             allow_labels (bool): Answer False for label maps instead of raising.
@@ -160,32 +165,52 @@ class BinaryVotes:
             bool: Whether the masks are binary.
 
         Raises:
-            InputError: If a mask holds anything but 0 and 1, or 0 and 255; the message shows values and the cure.
+            InputError: If a mask is no binary mask by the rule of `coding`; the message shows values and the cure.
         """
         if allow_labels and any(_surely_labels(self.source, mask) for mask in self.source.masks):
             return False
-        scaled = []
-        for rater, (mask, name) in enumerate(zip(self.source.masks, self.source.names, strict=True)):
-            values = distinct_values(self.source, mask, name)
-            if np.isin(values, (0, 1)).all():
-                continue
-            if not np.isin(values, (0, 255)).all():
-                if allow_labels and values.min() >= 0 and (values == np.round(values)).all():
-                    return False
-                raise InputError(_not_binary_message(values, name))
-            self.high[rater] = 255
-            scaled.append(name)
-        if scaled:
-            self.notes.append(f"Masks coded 0 and 255 are read as 0 and 1: {', '.join(scaled)}.")
-            warnings.warn(self.notes[-1], stacklevel=2)
+        codings = [coding_of_mask(self.source, index) for index in range(len(self.source))]
+        others = [index for index, coding in enumerate(codings) if coding.kind != BINARY]
+        if others:
+            if allow_labels and _are_label_maps(codings):
+                return False
+            index = others[0]
+            cure = "" if codings[index].kind != LABELS else _LABEL_MAPS
+            raise InputError(refusal(codings[index], self.source.names[index], cure))
+        self.codings = codings
+        note = coding_note(dict(zip(self.source.names, codings, strict=True)))
+        if note:
+            self.notes.append(note)
+            warnings.warn(note, stacklevel=2)
         return True
 
 
+_LABEL_MAPS = "For label maps use multilabel_staple, or fuse, which tells label maps from masks."
+
+
+def coding_of_mask(source, index):
+    """Return the `Coding` of one mask of a source."""
+    mask = source.masks[index]
+    return coding_of(lambda: (source.read(mask, planes) for planes, _, _ in source.blocks()), source.names[index])
+
+
+def _are_label_maps(codings):
+    """Whether masks that are not all binary are label maps: whole numbers >= 0."""
+    return all(
+        coding.kind == LABELS or (coding.kind == BINARY and coding.foreground.is_integer()) for coding in codings
+    )
+
+
 def _surely_labels(source, mask):
-    """Whether an unsigned integer mask has a maximum that masks never have; much faster than listing its values."""
+    """Whether an unsigned integer mask holds several labels at first sight; much faster than listing its values."""
     if np.dtype(getattr(mask, "dtype", np.float64)).kind != "u":
         return False
-    return maximum(source, mask) not in (0, 1, 255)
+    for planes, _, _ in source.blocks():
+        values = source.read(mask, planes)
+        top = values.max(initial=0)
+        if top > 1 and ((values > 0) & (values < top)).any():
+            return True
+    return False
 
 
 def maximum(source, mask):
@@ -193,33 +218,34 @@ def maximum(source, mask):
     return max((int(source.read(mask, planes).max()) for planes, _, _ in source.blocks()), default=0)
 
 
-def distinct_values(source, mask, name, limit=256):
-    """Return the sorted distinct values of a mask; reading stops once there are more than ``limit``.
+def distinct_labels(source, mask, name, limit=256):
+    """Return the sorted distinct whole numbers of a label map; reading stops once there are more than ``limit``.
 
     Raises:
-        InputError: If a value is NaN or infinite, or the dtype is not numeric.
+        InputError: If a value is NaN, infinite, negative or no whole number (to `coding.TOLERANCE`), or the dtype is
+            not numeric.
     """
     found = np.empty(0)
     for planes, _, _ in source.blocks():
         values = source.read(mask, planes)
         if values.dtype.kind not in "buif":
             raise InputError(f"Masks must hold numbers, {name} has dtype {values.dtype}.")
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise InputError(f"Masks must hold finite numbers, {name} holds NaN or infinity. Replace those voxels.")
-        found = np.union1d(found, np.unique(values))
+        if values.dtype.kind == "f":
+            if not np.isfinite(values).all():
+                raise InputError(f"Masks must hold finite numbers, {name} holds NaN or infinity. Replace those voxels.")
+            values = np.unique(values)
+        whole = np.rint(values)
+        odd = values[(np.abs(values - whole) > TOLERANCE) | (whole < 0)]
+        if odd.size:
+            raise InputError(
+                f"Label maps must hold whole numbers >= 0, {name} holds "
+                f"{', '.join(f'{value:g}' for value in np.unique(odd)[:6])}. "
+                "Soft masks can only be averaged; resample label maps with nearest neighbours."
+            )
+        found = np.union1d(found, whole)
         if found.size > limit:
             break
     return found
-
-
-def _not_binary_message(values, name):
-    shown = ", ".join(f"{value:g}" for value in values[:6]) + (", ..." if values.size > 6 else "")
-    message = f"Masks must hold 0 and 1, {name} holds {shown}."
-    if values.min() < 0:
-        return message + " Set negative values to 0 if they are meant as background."
-    if (values == np.round(values)).all():
-        return message + " For label maps use multilabel_staple, or fuse, which tells label maps from masks."
-    return message + " Soft masks can be averaged (method average); for other methods threshold them first."
 
 
 class LabelVotes:
@@ -250,14 +276,7 @@ class LabelVotes:
     def _collect(self):
         labels = np.zeros(1)
         for mask, name in zip(self.source.masks, self.source.names, strict=True):
-            values = distinct_values(self.source, mask, name)
-            if values.size and (values.min() < 0 or (values != np.round(values)).any()):
-                raise InputError(
-                    f"Label maps must hold whole numbers >= 0, {name} holds "
-                    f"{', '.join(f'{value:g}' for value in values[(values < 0) | (values != np.round(values))][:6])}. "
-                    "Soft masks can only be averaged; resample label maps with nearest neighbours."
-                )
-            labels = np.union1d(labels, values)
+            labels = np.union1d(labels, distinct_labels(self.source, mask, name))
         return labels.astype(np.int64)
 
     def open(self, planes):
@@ -265,6 +284,8 @@ class LabelVotes:
         blocks = [self.source.read(mask, planes) for mask in self.source.masks]
         if self.direct:
             return blocks
+        # a header's scale factor leaves 0.9999999 for 1
+        blocks = [np.rint(block) if block.dtype.kind == "f" else block for block in blocks]
         if self.labels[-1] == self.labels.size - 1:
             return [block.astype(np.uint8) for block in blocks]
         return [np.searchsorted(self.labels, block).astype(np.uint8) for block in blocks]

@@ -6,6 +6,7 @@ before ivadomed's own code sees it.
 """
 
 import copy
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,10 +21,14 @@ from loguru import logger
 from tqdm import tqdm
 
 from ivadomed_labelfusion import fusion
-from ivadomed_labelfusion.data.bids import stem
-from ivadomed_labelfusion.data.labels import FusedLabels, OwnLabels, RaterMasks, check_grids, read_masks
+from ivadomed_labelfusion.data.entities import stem
+from ivadomed_labelfusion.data.grid import check_on_grid
+from ivadomed_labelfusion.data.labels import plain_label
+from ivadomed_labelfusion.data.masks import load_masks
+from ivadomed_labelfusion.data.volumes import load_image
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.host.dataframe import complete_acquisitions
+from ivadomed_labelfusion.host.labels import FusedLabels, MarkedImage, OwnLabels
 from ivadomed_labelfusion.host.transforms import FuseRaters, SampleRater
 from ivadomed_labelfusion.sampling import draw_rater, youden_weights
 
@@ -98,31 +103,47 @@ class RaterSamples:
     def _prepare_labels(self, bids_df, images_of, plan):
         """Return ``{acquisition: ground-truth files per class}`` and remember the masks of every image."""
         self.plan = plan
-        self.masks, self.volume_of, targets = [], {}, {}
+        self.masks, self.volume_of, targets, codings = [], {}, {}, {}
+        paths = dict(zip(bids_df.df["filename"], bids_df.df["path"], strict=True))
         if bids_df.several_raters:
-            self.reference = FusedLabels(bids_df.fused_folder, bids_df.nested, bids_df.reference_method)
+            self.reference = FusedLabels(bids_df.fused_folder, bids_df.nested, bids_df.reference_method, cut_soft=True)
             fused = self._fused_labels(bids_df, plan)
         else:
             self.reference = fused = OwnLabels(bids_df.nested)
         progress = tqdm(images_of.items(), desc="Fusing labels" if fused else "Finding labels", disable=not fused)
         for acquisition, images in progress:
-            masks = bids_df.rater_masks(images)
-            if masks is None:
+            marked = bids_df.marked_image(images)
+            if marked is None:
                 logger.warning(f"No mask for {acquisition}. Skipping it.")
                 continue
-            if fused is not None:
-                targets[acquisition] = fused.write(masks)
-            if not isinstance(fused, FusedLabels):
-                check_grids(masks)
+            check_channels([paths[image] for image in images])
             if fused is None:
-                targets[acquisition] = [list(row) for row in masks.files]
+                marked = self._readable(bids_df, marked, codings)
+                targets[acquisition] = [[str(path) for path in row] for row in marked.labels.files]
+            else:
+                targets[acquisition] = fused.write(marked)
             for image in images:
                 self.volume_of[stem(image)] = len(self.masks)
-            self.masks.append(masks)
+            self.masks.append(marked)
         self._say_who_is_missing(bids_df.nested)
+        bids_df.say_codings(codings if fused is None else getattr(fused, "codings", {}))
         self.cut_to_rater = fused is None
         self._weights = {}
         return targets
+
+    def _readable(self, bids_df, marked, codings):
+        """Return the masks with copies in the place of those that ivadomed would misread."""
+        rows = []
+        for class_index, row in enumerate(marked.labels.files):
+            rows.append([])
+            for rater, path in enumerate(row):
+                name = marked.labels.describe(class_index, rater)
+                plain, codings[path] = plain_label(
+                    path, name, marked.labels.image, bids_df.read_folder, soft=self.soft_gt
+                )
+                rows[-1].append(plain)
+        labels = dataclasses.replace(marked.labels, files=tuple(map(tuple, rows)))
+        return dataclasses.replace(marked, labels=labels)
 
     def _say_who_is_missing(self, nested):
         for rater, suffix in enumerate(nested[0]):
@@ -154,7 +175,7 @@ class RaterSamples:
                 )
             return [weights[rater] for rater in masks.raters]
         if volume not in self._weights:
-            arrays, _ = read_masks(masks)
+            arrays = load_masks(masks.labels, soft=False).masks
             results = [fusion.staple(arrays[:, index]) for index in range(arrays.shape[1])]
             self._weights[volume] = youden_weights(
                 [result.sensitivity for result in results], [result.specificity for result in results]
@@ -165,7 +186,7 @@ class RaterSamples:
         """Return the sample with one rater's masks, the same person for every class, sharing the arrays."""
         image = pair[MetadataKW.INPUT_METADATA][0][MetadataKW.INPUT_FILENAMES]
         volume = self.volume_of[stem(image)]
-        masks: RaterMasks = self.masks[volume]
+        masks: MarkedImage = self.masks[volume]
         rater = self.plan.draw(masks, sample_index, volume, self._weights_of(volume))
         return {
             **pair,
@@ -186,6 +207,25 @@ class RaterSamples:
         single = copy.copy(self)
         single.__dict__.update(disk_cache=False, **replaced)
         return single
+
+
+def check_channels(paths):
+    """Refuse channels of one acquisition that do not lie on the grid of the first.
+
+    Args:
+        paths (list of str): Images, which the network sees stacked voxel by voxel.
+
+    Raises:
+        InputError: Names both channels, with both affines.
+    """
+    if len(paths) < 2:
+        return
+    first = load_image(paths[0])
+    for path in paths[1:]:
+        check_on_grid(
+            load_image(path), f"the channel {path}", first, f"the channel {paths[0]}",
+            advice="Register it to the first channel and resample it onto its grid.",
+        )  # fmt: skip
 
 
 class _AnyRater:
@@ -288,8 +328,13 @@ class RaterBidsDataset(RaterSamples, BidsDataset):
         suffix = self.roi_params["suffix"]
         if suffix is None:
             return None
-        found = [path for path in (bids_df.label_path(stem(image), suffix) for image in images) if path]
-        return found[:1] or None
+        paths = dict(zip(bids_df.df["filename"], bids_df.df["path"], strict=True))
+        for image in images:
+            roi = bids_df.label_path(stem(image), suffix)
+            if roi is not None:
+                name = f"the region of interest {roi}"
+                return [str(plain_label(roi, name, paths[image], bids_df.read_folder, any_values=True)[0])]
+        return None
 
     def _image_metadata(self, row, boxes, metadata_choice, bids_df):
         metadata = row.to_dict()

@@ -11,10 +11,12 @@ from loguru import logger
 from tqdm import tqdm
 
 from ivadomed_labelfusion.data import predictions as prediction_files
-from ivadomed_labelfusion.data.bids import LabelSet, nested_target_suffix, stem
+from ivadomed_labelfusion.data.entities import stem
+from ivadomed_labelfusion.data.grid import canonical_voxel_size_mm
+from ivadomed_labelfusion.data.masks import load_masks
+from ivadomed_labelfusion.data.raters import names_of_suffixes, nested_target_suffix
 from ivadomed_labelfusion.data.volumes import save_nifti
 from ivadomed_labelfusion.evaluation import ResultWriter, evaluate_subject, settings_from_config, validation_functions
-from ivadomed_labelfusion.evaluation.dataset import names_of_suffixes
 from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.host.run import current_context
 
@@ -98,21 +100,19 @@ def evaluate(bids_df, context):
     found = prediction_files.find_predictions(folder, predicted, class_names, suffix=SOFT_SUFFIX)
     writer = ResultWriter(output / "results_eval", table=None, overwrite=True)
     for image_stem in tqdm([name for name in predicted if name in images], desc="Inter-rater evaluation"):
-        masks = bids_df.rater_masks([images[image_stem]])
-        present = [[row[rater] for rater in masks.raters] for row in nested]
-        labels = LabelSet(image_stem, tuple(tuple(Path(path) for path in row) for row in masks.files))
-        raters, like = prediction_files.load_masks(labels, present)
-        background = prediction_files.load_background(bids_df.paths_data, image_stem, like)
+        labels = bids_df.marked_image([images[image_stem]]).labels
+        masks = load_masks(labels, canonical=True)
+        background = prediction_files.load_background(labels, masks.like)
         writer.add(
             evaluate_subject(
-                prediction_files.load_prediction(found[image_stem], class_names, like),
-                raters,
+                prediction_files.load_prediction(found[image_stem], class_names, masks.like),
+                masks.masks,
                 class_names=class_names,
-                voxel_size_mm=prediction_files.canonical_voxel_size_mm(like),
+                voxel_size_mm=canonical_voxel_size_mm(masks.like),
                 settings=settings,
                 subject=image_stem,
                 image=background if settings.disagreement_slices else None,
-                rater_names=names_of_suffixes(present)[1],
+                rater_names=labels.rater_names,
             )
         )
     evaluation = writer.finish()

@@ -9,7 +9,7 @@ from ivadomed import inference as imed_inference
 from tqdm import tqdm
 
 from ivadomed_labelfusion.config.check import is_nested
-from ivadomed_labelfusion.data.bids import stem
+from ivadomed_labelfusion.data.entities import stem
 from ivadomed_labelfusion.host.dataframe import RaterBidsDataframe, complete_acquisitions
 
 

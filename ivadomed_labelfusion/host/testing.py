@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas
 
 from ivadomed_labelfusion.config.check import is_nested
-from ivadomed_labelfusion.data.labels import FusedLabels
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.files import atomic_path
 from ivadomed_labelfusion.host import inter_rater
+from ivadomed_labelfusion.host.labels import FusedLabels
 from ivadomed_labelfusion.host.run import current_context
 
 
@@ -103,7 +103,7 @@ def with_reference_labels(bids_df):
     files = [path for suffix in reference.suffixes for path in sorted(reference.folder.glob(f"*{suffix}.nii.gz"))]
     labels = pandas.DataFrame({"path": [str(path) for path in files], "filename": [path.name for path in files]})
     view = copy.copy(bids_df)
-    images = bids_df.df[~bids_df.df["path"].str.contains("derivatives")]
+    images = bids_df.df[~bids_df.is_label()]
     view.df = pandas.concat([images, labels], ignore_index=True)
     view.get_deriv_fnames = lambda: labels["filename"].to_list()
     return view, reference.suffixes

@@ -1,13 +1,15 @@
 """Checks on one mask: grid, values, classes. Each returns clean data and the problems it found."""
 
+from dataclasses import dataclass, field
+
 import nibabel
 import numpy as np
 
-from ivadomed_labelfusion.data.volumes import grid_distance_mm, readable, spatial_shape
+from ivadomed_labelfusion.coding import BINARY, SOFT, TOLERANCE, Coding, coding_of, refusal
+from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM, onto, spatial_shape
+from ivadomed_labelfusion.data.volumes import read_volume, voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
 
-# corners of both grids nearer than this are the same grid stored with float32 rounding
-SAME_GRID_MM = 1e-3
 # up to this share of a voxel a difference is taken for rounding in the header, beyond it for another space
 ROUNDING_SHARE = 0.1
 
@@ -19,20 +21,12 @@ def axis_codes(image):
 
 def read_data(image, what):
     """Return ``(array, None)`` without trailing axes of length 1, or ``(None, text)`` if the voxels cannot be read."""
+    if len(spatial_shape(image)) > 3:
+        return None, f"{what} must be a 3D image, got shape {image.shape}. Leave the subject out with --subjects."
     try:
-        with readable(what):
-            data = np.asanyarray(image.dataobj)
+        return read_volume(image, what), None
     except (InputError, ValueError) as error:
         return None, str(error)
-    return data.reshape(spatial_shape(image)), None
-
-
-def turn_to(image, mask):
-    """Return ``mask`` with its axes in the order and direction of ``image``, without resampling."""
-    own, wanted = (nibabel.io_orientation(each.affine) for each in (mask, image))
-    if np.array_equal(own, wanted) or np.isnan(own).any() or np.isnan(wanted).any() or len(mask.shape) != 3:
-        return mask
-    return mask.as_reoriented(nibabel.orientations.ornt_transform(own, wanted))
 
 
 def check_grid(image, mask, what, *, repair):
@@ -45,32 +39,51 @@ def check_grid(image, mask, what, *, repair):
         repair (bool): Accept a difference that is rounding in the header; the image's affine is then used.
 
     Returns:
-        tuple: ``(level, text)`` of a problem, or None.
+        tuple: ``(Onto or None, problem)``: how the mask's axes become the image's, and ``(level, text)`` or None.
     """
-    if spatial_shape(image) != spatial_shape(mask):
-        return "error", (
+    found = onto(mask, image)
+    if found is None:
+        return None, (
+            "error",
             f"{what} must have its image's shape {spatial_shape(image)} (axes {axis_codes(image)}), got "
             f"{spatial_shape(mask)} (axes {axis_codes(mask)}). It belongs to another image or release: leave the "
-            "subject out with --subjects, or get the mask again."
+            "subject out with --subjects, or get the mask again.",
         )
-    distance = grid_distance_mm(image, mask)
-    if distance <= SAME_GRID_MM:
-        return None
-    if distance > ROUNDING_SHARE * min(image.header.get_zooms()[:3]):
-        return "error", (
-            f"{what} lies up to {distance:.3g} mm off its image (the affines differ). It was drawn in another space: "
-            "resample it yourself, or leave the subject out with --subjects."
+    if found.distance_mm <= GRID_TOLERANCE_MM:
+        return found, None
+    distance = f"{found.distance_mm:.3g} mm"
+    if found.distance_mm > ROUNDING_SHARE * min(voxel_size_mm(image)):
+        return found, (
+            "error",
+            f"{what} lies up to {distance} off its image (the affines differ). It was drawn in another space: "
+            "resample it yourself, or leave the subject out with --subjects.",
         )
     if repair:
-        return "warning", f"{what} differs from its image by {distance:.3g} mm in the header; the image's was taken."
-    return "error", (
-        f"{what} differs from its image by {distance:.3g} mm in the header, which looks like rounding. Add "
-        "--repair-affine to take the image's header for the mask."
+        return found, ("warning", f"{what} differs from its image by {distance} in the header; the image's was taken.")
+    return found, (
+        "error",
+        f"{what} differs from its image by {distance} in the header, which looks like rounding. Add "
+        "--repair-affine to take the image's header for the mask.",
     )
 
 
+@dataclass
+class CleanMask:
+    """A mask file after its values were read.
+
+    Attributes:
+        masks (dict): Class to bool ndarray; empty after an error.
+        problems (list): ``(level, text)`` of what was wrong with the values.
+        coding (Coding or None): How a binary mask was coded.
+    """
+
+    masks: dict = field(default_factory=dict)
+    problems: list = field(default_factory=list)
+    coding: Coding | None = None
+
+
 def clean_mask(data, values, what):
-    """Return one boolean mask per class, and the problems of the values.
+    """Return one boolean mask per class.
 
     Args:
         data (ndarray): Voxels of the mask file.
@@ -78,32 +91,43 @@ def clean_mask(data, values, what):
         what (str): Place of the mask, for messages.
 
     Returns:
-        tuple: ``(dict class -> bool ndarray, list of (level, text))``. Non-integer values of label maps are rounded to
-        the nearest integer (0.2 is background); values of binary masks are rescaled from {0, v} or cut above 0.5.
+        CleanMask: Non-integer values of label maps are rounded to the nearest integer (0.2 is background). Binary masks
+        are read by the rule of `coding`, soft ones cut above 0.5.
     """
+    if None in values.values():
+        return _clean_binary(data, values, what)
+    if data.dtype.kind not in "buif" or not np.isfinite(data).all():
+        text = f"{what} must hold finite values, got NaN, infinity or no real numbers. Get the file again."
+        return CleanMask({}, [("error", text)])
     found = np.unique(data)
-    if not np.isfinite(found).all():
-        return {}, [("error", f"{what} must hold finite values, got NaN or infinity. Get the file again.")]
-    binary = None in values.values()
-    allowed = [0, 1] if binary else [0, *values.values()]
+    allowed = [0, *values.values()]
     problems = []
-    odd = found[~np.isin(found, allowed)]
+    odd = found[np.abs(found[:, None] - np.array(allowed)).min(axis=1) > TOLERANCE]
     if odd.size:
         count = int(np.isin(data, odd).sum())
         shown = ", ".join(f"{value:g}" for value in odd[:6]) + (" ..." if odd.size > 6 else "")
         text = f"{what} must hold {', '.join(map(str, allowed))}, got also {shown} ({count} voxels)"
-        if binary and found.size == 2 and found[0] == 0 and found[1] > 1:
-            data = data == found[1]
-            problems.append(("warning", f"{text}; {found[1]:g} was taken as 1."))
-        elif found.min() < -0.5 or not np.isin(np.rint(odd), allowed).all():
-            return {}, [("error", f"{text}. This is no mask of {', '.join(values)}; leave the subject out or mend it.")]
-        else:
-            data = data > 0.5 if binary else np.rint(data)
-            rule = "values above 0.5 were taken as 1." if binary else "values were rounded."
-            problems.append(("warning", f"{text}; {rule}"))
-    if binary:
-        return {name: np.asarray(data != 0) for name in values}, problems
-    return {name: np.asarray(data == value) for name, value in values.items()}, problems
+        if found.min() < -0.5 or not np.isin(np.rint(odd), allowed).all():
+            cure = f"This is no mask of {', '.join(values)}; leave the subject out or mend it."
+            return CleanMask({}, [("error", f"{text}. {cure}")])
+        problems.append(("warning", f"{text}; values were rounded."))
+    return CleanMask({name: np.asarray(np.rint(data) == value) for name, value in values.items()}, problems)
+
+
+def _clean_binary(data, values, what):
+    """Read the binary mask of one class."""
+    try:
+        coding = coding_of(lambda: (data,), what)
+    except InputError as error:
+        return CleanMask({}, [("error", str(error))])
+    if coding.kind == BINARY:
+        return CleanMask(dict.fromkeys(values, coding.binary(data)), [], coding)
+    if coding.kind == SOFT:
+        text = f"{what} must hold 0, 1, got a soft mask; values above 0.5 were taken as 1."
+        return CleanMask(dict.fromkeys(values, data > 0.5), [("warning", text)])
+    names = ", ".join(values)
+    cure = f"If it is a label map, name the value of each class (--class {names}=VALUE)."
+    return CleanMask({}, [("error", f"{refusal(coding, what, cure)} This is no mask of {names}.")])
 
 
 def dice(first, second):

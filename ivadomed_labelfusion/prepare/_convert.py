@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ivadomed_labelfusion._version import __version__
-from ivadomed_labelfusion.data.volumes import load_image, save_nifti, spatial_shape, voxel_size_mm
+from ivadomed_labelfusion.coding import coding_note
+from ivadomed_labelfusion.data.bids import MANUAL
+from ivadomed_labelfusion.data.grid import spatial_shape
+from ivadomed_labelfusion.data.volumes import load_image, save_nifti, voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import write_gzip, write_json
 from ivadomed_labelfusion.prepare import _checks, _coverage
@@ -41,6 +44,7 @@ class SubjectReport:
         dice (dict): Class -> (rater, rater) -> Dice; 1.0 if both are empty.
         kept (float or None): Share in [0, 1] of the raters' union that the configuration's crop keeps; None if unknown.
         problems (list of Problem): Everything found.
+        codings (dict): Place of each binary mask to its `Coding`.
     """
 
     name: str
@@ -53,6 +57,7 @@ class SubjectReport:
     dice: dict = field(default_factory=dict)
     kept: float | None = None
     problems: list = field(default_factory=list)
+    codings: dict = field(default_factory=dict)
 
     def add(self, level, text):
         """Note a problem of this subject."""
@@ -90,7 +95,7 @@ def convert_subject(plan, staging, classes, options, *, exclusive):
     for mask_plan in plan.masks:
         per_class, notes = _read_mask(mask_plan.file, mask_plan.values, image, options, report)
         for name, mask in per_class.items():
-            if mask_plan.rater.startswith("rater"):
+            if not mask_plan.is_consensus:
                 masks[name][mask_plan.rater] = mask
             if not mask.any():
                 report.add(
@@ -133,7 +138,12 @@ def _write_images(plan, anat, options, report):
         if unknown:
             report.add("warning", unknown)
         if reference is not None and not item.register:
-            problem = _checks.check_grid(reference, image, item.file.place, repair=True)
+            found, problem = _checks.check_grid(reference, image, item.file.place, repair=True)
+            if problem is None and not found.is_same_axes:
+                problem = (
+                    "error",
+                    f"{item.file.place} has its axes in another order or direction than the first channel.",
+                )
             if problem and problem[0] == "error":
                 report.add("error", f"{problem[1]} All channels must share the grid of {plan.images[0].file.place}.")
                 return None
@@ -208,15 +218,13 @@ def _read_mask(file, values, image, options, report):
     except InputError as error:
         report.add("error", f"{file.place}: {error}")
         return {}, []
+    found, problem = _checks.check_grid(image, mask, file.place, repair=options.repair_affine)
     notes = []
-    turned = _checks.turn_to(image, mask)
-    if turned is not mask:
+    if found is not None and not found.is_same_axes:
         axes = _checks.axis_codes(mask), _checks.axis_codes(image)
         text = f"{file.place} has the axes {axes[0]}, its image {axes[1]}; it was turned without resampling."
         notes.append(text)
         report.add("note", text)
-        mask = turned
-    problem = _checks.check_grid(image, mask, file.place, repair=options.repair_affine)
     if problem:
         report.add(*problem)
         notes.append(problem[1])
@@ -226,22 +234,26 @@ def _read_mask(file, values, image, options, report):
     if text:
         report.add("error", text)
         return {}, notes
-    per_class, problems = _checks.clean_mask(data, values, file.place)
-    for level, text in problems:
+    clean = _checks.clean_mask(found.turn(data), values, file.place)
+    if clean.coding is not None:
+        report.codings[file.place] = clean.coding
+        coded = coding_note({file.place: clean.coding})
+        notes += [coded] if coded else []
+    for level, text in clean.problems:
         report.add(level, text)
         notes.append(text)
-    return per_class, notes
+    return clean.masks, notes
 
 
 def _save_label(folder, plan, mask_plan, name, mask, image, notes):
     stem = f"{plan.label_stem}_desc-{mask_plan.rater}_label-{name}_seg"
     save_nifti(folder / f"{stem}.nii.gz", mask, image)
-    manual = mask_plan.rater.startswith("rater")
+    manual = not mask_plan.is_consensus
     sidecar = {
         "Label": name,
         "Raters": [mask_plan.rater] if manual else plan.raters,
         "Sources": [f"bids::{plan.name}/anat/{plan.label_stem}.nii.gz"],
-        "Method": "manual segmentation" if manual else "consensus published with the dataset",
+        "Method": MANUAL if manual else "consensus published with the dataset",
         "Parameters": {"SourceFile": mask_plan.file.place, "SourceValue": mask_plan.values[name] or 1},
         "GeneratedBy": {"Name": "ivadomed_labelfusion", "Version": __version__},
     }
@@ -330,7 +342,7 @@ def _write_roi(folder, plan, union, brain, image, options, report):
         except InputError as error:
             report.add("error", f"region of interest: {error}")
             return None
-        problem = _checks.check_grid(image, given, str(path), repair=options.repair_affine)
+        found, problem = _checks.check_grid(image, given, str(path), repair=options.repair_affine)
         if problem:
             report.add(*problem)
             if problem[0] == "error":
@@ -339,6 +351,7 @@ def _write_roi(folder, plan, union, brain, image, options, report):
         if text:
             report.add("error", text)
             return None
+        mask = found.turn(mask)
         source, label_based = path.name, False
     if not np.any(mask):
         report.add("error", f"the region of interest ({source}) must not be empty, got no voxel above 0.")

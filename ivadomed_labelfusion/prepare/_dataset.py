@@ -7,7 +7,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from ivadomed_labelfusion._version import __version__
-from ivadomed_labelfusion.data.bids import target_suffix
+from ivadomed_labelfusion.coding import coding_note
+from ivadomed_labelfusion.data.raters import target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json, write_json, write_text
 from ivadomed_labelfusion.prepare import _coverage, _report
@@ -85,6 +86,8 @@ def run(
         with _staging(out, overwrite=overwrite) as staging:
             reports = list(_convert_all(plan, staging, options, jobs, progress, console))
             problems = [*plan.problems, *(problem for report in reports for problem in report.problems)]
+            coded = coding_note({place: coding for report in reports for place, coding in report.codings.items()})
+            problems += [Problem("note", "", coded)] if coded else []
             _stop_on(problems, strict=strict, done="Nothing was written.")
             if fuse:
                 problems += _fuse(plan, staging, fuse, jobs, progress, console)

@@ -35,11 +35,13 @@ class MaskPlan:
         rater (str): ``rater1``, or ``consensus`` for what the source fused itself.
         file (SourceFile): The mask.
         values (dict): Class name -> its integer value, or None where the file is a binary mask of one class.
+        is_consensus (bool): Whether it is the source's own consensus and no rater's mask.
     """
 
     rater: str
     file: SourceFile
     values: dict
+    is_consensus: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class SubjectPlan:
     @property
     def raters(self):
         """Names of the raters in the order of the plan, fused masks left out."""
-        return list(dict.fromkeys(mask.rater for mask in self.masks if mask.rater.startswith("rater")))
+        return list(dict.fromkeys(mask.rater for mask in self.masks if not mask.is_consensus))
 
 
 @dataclass

@@ -48,7 +48,7 @@ def print_plan(plan, console):
     """Print what would be written as a table."""
     table = _table(f"{plan.title}: plan", "subject", "source", "institution", "raters", "other masks", "images")
     for subject in plan.subjects:
-        others = [mask.rater for mask in subject.masks if not mask.rater.startswith("rater")]
+        others = [mask.rater for mask in subject.masks if mask.is_consensus]
         table.add_row(
             subject.name,
             subject.source_id,

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.fusion import METHODS
 from ivadomed_labelfusion.prepare import _dataset
 from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
 from ivadomed_labelfusion.prepare._source import Files
@@ -123,9 +124,14 @@ def _label(text, what):
 
 
 def _rater(text):
-    """Return the rater's label; plain numbers become ``rater1``, as the other datasets name them."""
+    """Return the rater's label, as in the file's name; a plain number becomes ``rater1``."""
     label = _label(text, "rater")
-    return f"rater{int(label)}" if label.isdigit() else label if label.startswith("rater") else f"rater{label}"
+    if label in METHODS:
+        raise InputError(
+            f"A rater must not be called {label}, which is how labels fused by that method are named. Leave these "
+            "files out of --mask, or rename them."
+        )
+    return f"rater{int(label)}" if label.isdigit() else label
 
 
 def _plan(files, *, image, mask, classes, contrast, title, root):

@@ -221,7 +221,9 @@ def _plan_subject(about, found, contrasts, space, problems):
             )
         )
     masks = tuple(
-        MaskPlan(who, found["mask", who], {"lesion": None}) for who in (*RATERS, "consensus") if ("mask", who) in found
+        MaskPlan(who, found["mask", who], {"lesion": None}, is_consensus=who == "consensus")
+        for who in (*RATERS, "consensus")
+        if ("mask", who) in found
     )
     images = tuple(
         ImagePlan(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ivadomed_labelfusion.config.templates import load_template
-from ivadomed_labelfusion.data.bids import nested_target_suffix
+from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json
 

@@ -4,9 +4,11 @@ import numpy as np
 
 from ivadomed_labelfusion import figures
 from ivadomed_labelfusion.data import predictions as files
-from ivadomed_labelfusion.data.bids import nested_target_suffix
+from ivadomed_labelfusion.data.bids import find_label_sets
+from ivadomed_labelfusion.data.grid import canonical_voxel_size_mm
+from ivadomed_labelfusion.data.masks import load_masks
+from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.evaluation import settings_from_config
-from ivadomed_labelfusion.evaluation.dataset import find_label_sets
 from ivadomed_labelfusion.evaluation.reference import consensus, reference_name
 from ivadomed_labelfusion.study.collect import finished_models
 from ivadomed_labelfusion.study.columns import ENTROPY_RATERS
@@ -40,16 +42,17 @@ def visual_comparison(study, results):
     split, image_id = choose_image(results)
     names = class_names(study)
     config = study.config(study.candidates[0])
-    nested = nested_target_suffix(config["loader_parameters"]["target_suffix"])
-    labels = next(labels for labels in find_label_sets([study.bids], nested) if labels.image_stem == image_id)
-    if config["loader_parameters"].get("allow_missing_raters"):
-        labels, nested = labels.with_complete_raters(nested)
-    raters, like = files.load_masks(labels, nested)
+    loader = config["loader_parameters"]
+    nested = nested_target_suffix(loader["target_suffix"])
+    labels = next(labels for labels in find_label_sets(study.bids, nested) if labels.image_stem == image_id)
+    present = labels.present(allow_missing=bool(loader.get("allow_missing_raters")))
+    loaded = load_masks(labels.of_raters(present), canonical=True)
+    raters, like = loaded.masks, loaded.like
     settings = settings_from_config(config)
     reference, _ = consensus(raters, settings)
     average = raters.mean(axis=0, dtype=np.float32)
-    image = files.load_background([study.bids], image_id, like)
-    spacing = files.canonical_voxel_size_mm(like)
+    image = files.load_background(labels, like)
+    spacing = canonical_voxel_size_mm(like)
     axis = figures.slice_axis(spacing)
     (index,) = figures.most_disagreement_slices(np.moveaxis(average, 0, -1), 1, axis)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ivadomed_labelfusion._version import __version__
-from ivadomed_labelfusion.data.bids import nested_target_suffix
+from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.reference import reference_name
 from ivadomed_labelfusion.evaluation.settings import settings_from_config
@@ -167,7 +167,7 @@ def load_study(folder):
 
 def class_names(study):
     """Return the names of the classes, as the evaluation calls them in its columns."""
-    from ivadomed_labelfusion.evaluation.dataset import names_of_suffixes
+    from ivadomed_labelfusion.data.raters import names_of_suffixes
 
     loader = study.config(study.candidates[0])["loader_parameters"]
     return tuple(names_of_suffixes(nested_target_suffix(loader["target_suffix"]))[0])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.config.check import raise_on_errors
-from ivadomed_labelfusion.data.bids import find_label_sets, nested_target_suffix
+from ivadomed_labelfusion.data.bids import find_label_sets
+from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.settings import settings_from_config
 from ivadomed_labelfusion.files import TEMPORARY_PREFIX, read_json, write_json

@@ -8,7 +8,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivadomed_labelfusion.data.bids import IMAGE_EXTENSIONS, channel_files, find_label_sets, nested_target_suffix
+from ivadomed_labelfusion.data.bids import find_images, find_label_sets
+from ivadomed_labelfusion.data.entities import channel_files, images_of_contrasts, stem
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, read_json, write_json
 
@@ -156,21 +157,29 @@ def find_subjects(bids_dir, target_suffix, contrasts, *, multichannel=False, all
     bids_dir = Path(bids_dir)
     label_sets = find_label_sets(bids_dir, target_suffix)
     # found now, and not after hours of training
-    lacking = [
-        f"{label_set.image_stem}{suffix}"
-        for label_set in label_sets
-        for _, suffix in label_set.missing(nested_target_suffix(target_suffix))
-    ]
+    lacking = [label_set for label_set in label_sets if label_set.missing()]
     if lacking and not allow_missing:
+        count = sum(len(label_set.missing()) for label_set in lacking)
+        first = lacking[0]
+        index, rater = first.missing()[0]
         raise InputError(
-            f"Masks are missing ({len(lacking)}), such as {lacking[0]}. Add them, or start a study on the other raters "
-            "with --set loader_parameters.allow_missing_raters=true."
+            f"Masks are missing ({count}), such as {first.image_stem}{first.nested[index][rater]}. Add them, or start "
+            "a study on the other raters with --set loader_parameters.allow_missing_raters=true."
         )
-    files = {}
+    for label_set in lacking:
+        label_set.present(allow_missing=True)
+    files, with_masks = {}, {label_set.image_stem for label_set in label_sets}
     for subject in sorted({label_set.subject for label_set in label_sets}):
-        images = [path.name for path in (bids_dir / subject).rglob("sub-*") if path.name.endswith(IMAGE_EXTENSIONS)]
-        acquisitions = channel_files(images, contrasts).values()
-        files[subject] = sorted(filename for channels in acquisitions for filename in channels.values())
+        images = sorted(path.name for path in find_images(bids_dir, subjects=[subject]).values())
+        acquisitions = []
+        if multichannel:
+            acquisitions = channel_files(images, contrasts).values()
+            files[subject] = sorted({filename for channels in acquisitions for filename in channels.values()})
+        else:
+            of_contrast = images_of_contrasts(images, contrasts).values()
+            # an acquisition that nobody marked is left out beside one that was
+            marked = [[name for name in names if stem(name) in with_masks] or names for names in of_contrast]
+            files[subject] = sorted({name for names in marked for name in names})
         if not files[subject]:
             raise InputError(
                 f"{subject} has masks but no image of the contrasts {', '.join(contrasts)} in {bids_dir / subject}. "

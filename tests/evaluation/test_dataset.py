@@ -188,7 +188,7 @@ def test_a_damaged_file_is_named(one_class, tmp_path, extension):
     path = tmp_path / "predictions" / f"sub-01_FLAIR_pred{extension}"
     save(path, np.random.default_rng(0).random(SHAPE).astype(np.float32))
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(InputError, match=r"sub-01_FLAIR_pred.* cannot be read to its end"):
+    with pytest.raises(InputError, match=r"sub-01_FLAIR_pred.* cannot be read, it seems to be damaged"):
         evaluate(one_class, tmp_path / "predictions", tmp_path / "out")
     colour = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
     path.unlink()

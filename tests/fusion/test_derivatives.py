@@ -12,7 +12,9 @@ import pytest
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.cli import main
-from ivadomed_labelfusion.data.fused import classes_and_raters, expand_suffixes, write_fused
+from ivadomed_labelfusion.data.bids import expand_suffixes
+from ivadomed_labelfusion.data.fused import write_fused
+from ivadomed_labelfusion.data.raters import classes_and_raters
 from ivadomed_labelfusion.errors import InputError
 from tests.fusion.oracle import random_label_maps
 
@@ -178,10 +180,10 @@ def test_notes_reach_the_sidecar(dataset):
     nibabel.Nifti1Image((load(path) | load(other)) * np.uint8(255), np.eye(4)).to_filename(path)
     result = write_fused(dataset, SUFFIXES, "majority")
     notes = " ".join(result.notes["sub-01_T2starw"])
-    assert "0 and 255" in notes
+    assert "0 and 255 are read as 0 and 1: sub-01_T2starw_desc-rater1_label-WM_seg.nii.gz" in result.coding_note
     assert f"rater1 {load(other).sum()}" in notes
     sidecar = json.loads((anat(dataset, "sub-01") / "sub-01_T2starw_desc-majority_label-GM_seg.json").read_text())
-    assert sidecar["Notes"] == result.notes["sub-01_T2starw"]
+    assert sidecar["Notes"] == [*result.notes["sub-01_T2starw"], result.coding_note]
 
 
 def test_a_subject_on_another_grid_does_not_stop_the_others(dataset):

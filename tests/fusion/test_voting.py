@@ -108,7 +108,7 @@ class TestSoftMasks:
         with pytest.raises(InputError, match="soft masks"):
             average(self.soft, region="box")
 
-    @pytest.mark.parametrize(("value", "message"), [(1.5, "spans"), (-0.1, "spans"), (np.nan, "spans nan")])
+    @pytest.mark.parametrize(("value", "message"), [(1.5, "spans"), (-0.1, "spans"), (np.nan, "holds NaN")])
     def test_other_values_are_refused(self, value, message):
         soft = self.soft.copy()
         soft[2, 1, 1] = value

@@ -170,7 +170,7 @@ def test_a_missing_mask_stops_with_a_message(ivadomed, tmp_path, capfd):
     config = prepare(tmp_path, "ms_conv_random")
     (tmp_path / f"data/derivatives/labels/sub-03/anat/sub-03_FLAIR{suffix(2, 'lesion')}.nii.gz").unlink()
     assert ivadomed("--train", "-c", config) == 2
-    assert "sub-03: no mask of sub-03_FLAIR for class 0 (lesion), rater '_desc-rater2" in capfd.readouterr().err
+    assert "sub-03_FLAIR: rater2 has no mask of lesion (sub-03_FLAIR_desc-rater2" in capfd.readouterr().err
 
 
 def test_a_malicious_model_is_refused_by_the_test_command(ivadomed, tmp_path, capfd):

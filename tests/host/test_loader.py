@@ -304,9 +304,9 @@ def test_fused_labels_are_refused_when_a_mask_lies_elsewhere(plugin, tmp_path):
     affine = mask.affine.copy()
     affine[0, 3] += 5
     nibabel.save(nibabel.Nifti1Image(np.asanyarray(mask.dataobj), affine), path)
-    with pytest.raises(InputError, match=r"(?s)up to 5 mm apart.*sub-01_FLAIR.nii.gz.*rater2"):
+    with pytest.raises(InputError, match=r"(?s)FLAIR_desc-rater2.*sub-01_FLAIR.nii.gz.*up to 5 mm apart"):
         dataset(plain("ms_conv_staple", data, tmp_path), tmp_path)
-    with pytest.raises(InputError, match=r"(?s)up to 5 mm apart.*sub-01_FLAIR.nii.gz.*rater2"):
+    with pytest.raises(InputError, match=r"(?s)FLAIR_desc-rater2.*sub-01_FLAIR.nii.gz.*up to 5 mm apart"):
         dataset(plain("ms_conv_random", data, tmp_path), tmp_path)
 
 

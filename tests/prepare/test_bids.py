@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ivadomed_labelfusion.data.bids import find_label_sets, target_suffix
+from ivadomed_labelfusion.data.bids import find_label_sets
+from ivadomed_labelfusion.data.raters import target_suffix
 from ivadomed_labelfusion.prepare import prepare_generic, prepare_msseg2016, prepare_scgm
 
 

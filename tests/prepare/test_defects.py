@@ -138,7 +138,8 @@ def test_binary_masks_coded_255_and_soft(msseg_raw, tmp_path):
     rewrite(folder / "ManualSegmentation_1.nii.gz", lambda voxels: voxels * 255, dtype=np.uint8)
     rewrite(folder / "ManualSegmentation_2.nii.gz", lambda voxels: np.where(voxels > 0, 0.7, 0.3), dtype=np.float32)
     report = prepare_msseg2016(msseg_raw, tmp_path / "out")
-    assert any("got also 255" in text and "255 was taken as 1" in text for text in report.warnings)
+    notes = [str(problem) for problem in report.problems if problem.level == "note"]
+    assert sum("0 and 255 are read as 0 and 1" in text and "ManualSegmentation_1" in text for text in notes) == 1
     assert any("values above 0.5 were taken as 1" in text for text in report.warnings)
     mask = tmp_path / "out/derivatives/labels/sub-c01p01/anat/sub-c01p01_FLAIR_desc-rater1_label-lesion_seg.nii.gz"
     assert np.array_equal(np.asanyarray(nibabel.load(mask).dataobj), before)

@@ -40,7 +40,7 @@ def test_one_file_per_class_and_label_maps_agree(loose, tmp_path):
     prepare_generic(image, per_class, tmp_path / "files", classes=None, contrast="T2w")
     names = sorted(path.name for path in (tmp_path / "maps/derivatives").rglob("*.nii.gz"))
     assert names == sorted(path.name for path in (tmp_path / "files/derivatives").rglob("*.nii.gz"))
-    assert "sub-pat01_T2w_desc-rateranna_label-GM_seg.nii.gz" in names
+    assert "sub-pat01_T2w_desc-anna_label-GM_seg.nii.gz" in names
     assert "sub-pat01_T2w_desc-rater7_label-WM_seg.nii.gz" in names
     assert len(names) == 8
     for name in names:
@@ -74,7 +74,7 @@ def test_overlapping_classes_and_gaps_are_said(loose, tmp_path):
         f"{loose}/{{subject}}/T2w.nii.gz", f"{loose}/{{subject}}/masks/{{rater}}_{{class}}.nii.gz", tmp_path / "out",
         classes=None, contrast="T2w",
     )  # fmt: skip
-    assert "sub-pat01: GM and WM of rateranna overlap in 168 voxels." in report.warnings
+    assert "sub-pat01: GM and WM of anna overlap in 168 voxels." in report.warnings
     assert "sub-pat02: pat_02 lacks WM of rater7." in report.warnings
     assert "sub-pat03: pat_03 has no mask and is left out." in report.warnings
 

@@ -9,7 +9,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from ivadomed_labelfusion.data.bids import find_label_sets, target_suffix
+from ivadomed_labelfusion.data.bids import find_label_sets
+from ivadomed_labelfusion.data.raters import target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.phantom import generate_msseg2016, generate_scgm
 from ivadomed_labelfusion.prepare import prepare_msseg2016, prepare_scgm
@@ -90,11 +91,11 @@ def test_label_sets_are_complete(scgm, msseg):
     suffixes = target_suffix(report.plan.classes, report.plan.raters)
     sets = find_label_sets(out, suffixes)
     assert [found.subject for found in sets] == ["sub-ucl01", "sub-unf01", "sub-vanderbilt01", "sub-zurich01"]
-    assert not any(found.missing(suffixes) for found in sets)
+    assert not any(found.missing() for found in sets)
     out, report = msseg
     suffixes = target_suffix(report.plan.classes, report.plan.raters)
     assert len(suffixes[0]) == 7
-    assert not any(found.missing(suffixes) for found in find_label_sets(out, suffixes))
+    assert not any(found.missing() for found in find_label_sets(out, suffixes))
 
 
 @pytest.mark.parametrize("layout", ["folder", "zip", "zip-folder"])

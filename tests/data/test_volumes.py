@@ -6,16 +6,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from ivadomed_labelfusion.data.volumes import (
-    check_same_grid,
-    grid_distance_mm,
-    load_image,
-    open_masks,
-    save_nifti,
-    slab_writer,
-    spatial_shape,
-    voxel_size_mm,
-)
+from ivadomed_labelfusion.data.grid import spatial_shape
+from ivadomed_labelfusion.data.masks import open_masks
+from ivadomed_labelfusion.data.volumes import load_image, save_nifti, slab_writer, voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
 
 AFFINE = np.array([[-0.5, 0.1, 0, 10], [0.1, 0.6, 0.02, -20], [0, -0.03, 5, 30], [0, 0, 0, 1.0]])
@@ -96,32 +89,6 @@ class TestSlabWriter:
 
 
 class TestGrids:
-    def test_distance_is_that_of_the_worst_voxel(self):
-        moved = AFFINE.copy()
-        moved[0, 3] += 0.3
-        assert grid_distance_mm(image_of(volume()), image_of(volume(), moved)) == pytest.approx(0.3)
-        turned = AFFINE.copy()
-        turned[1, 2] += 0.1  # 4 voxels further along the third axis: 0.4 mm
-        assert grid_distance_mm(image_of(volume()), image_of(volume(), turned)) == pytest.approx(0.4)
-
-    def test_other_affine_is_refused_with_both_and_the_names(self):
-        moved = AFFINE.copy()
-        moved[0, 3] += 0.3
-        images = [image_of(volume()), image_of(volume(), moved)]
-        with pytest.raises(InputError) as caught:
-            check_same_grid(images, ["first.nii", "second.nii"])
-        for part in ("0.3 mm apart", "first.nii", "second.nii", " 10. ", " 10.3 ", "tolerance"):
-            assert part in str(caught.value)
-        check_same_grid(images, ["first.nii", "second.nii"], tolerance_mm=0.31)
-
-    def test_rounding_of_headers_is_accepted(self):
-        check_same_grid([image_of(volume()), image_of(volume(), AFFINE.astype(np.float32) + 1e-4)], ["a", "b"])
-
-    def test_other_shape_is_refused(self):
-        images = [image_of(volume()), image_of(volume(shape=(7, 8, 6)))]
-        with pytest.raises(InputError, match=r"\(7, 8, 5\) and \(7, 8, 6\)"):
-            check_same_grid(images, ["a", "b"])
-
     def test_spatial_shape_and_voxel_size(self):
         assert spatial_shape(image_of(volume(shape=(7, 8, 1, 1, 1)))) == (7, 8, 1)
         assert spatial_shape(image_of(volume(shape=(7, 8)))) == (7, 8)
@@ -160,7 +127,7 @@ class TestOpenMasks:
         image, arrays = open_masks([tmp_path / "first.nii", tmp_path / "turned.nii"])
         np.testing.assert_array_equal(arrays[1], volume())
         np.testing.assert_allclose(image.affine, AFFINE, atol=1e-6)
-        with pytest.raises(InputError, match="one grid"):
+        with pytest.raises(InputError, match="slab by slab"):
             open_masks([tmp_path / "first.nii", tmp_path / "turned.nii"], lazy=True)
 
     def test_flipped_without_its_affine_is_another_grid(self, tmp_path):
