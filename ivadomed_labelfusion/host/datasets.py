@@ -175,11 +175,14 @@ class RaterSamples:
 
     def _name_reference(self, sample):
         """Name the reference labels in a sample; ivadomed compares reconstructed volumes with these files."""
-        volume = self.volume_of[stem(sample[MetadataKW.INPUT_METADATA][0][MetadataKW.INPUT_FILENAMES])]
-        paths = self.reference.paths(self.masks[volume].image_stem)
+        paths = self.reference_of(sample[MetadataKW.INPUT_METADATA][0][MetadataKW.INPUT_FILENAMES])
         for metadata in sample[MetadataKW.GT_METADATA]:
             metadata[MetadataKW.GT_FILENAMES] = paths
         return sample
+
+    def reference_of(self, image):
+        """Return the files of the reference labels, one per class, of the volume with this image file."""
+        return self.reference.paths(self.masks[self.volume_of[stem(image)]].image_stem)
 
     def _as_single(self, **replaced):
         """Return a shallow copy of this dataset on which ivadomed's own code can work."""

@@ -15,10 +15,12 @@ from ivadomed_labelfusion.host import (
     inter_rater,
     loading,
     models,
+    reconstruction,
     run,
     segment,
     testing,
     training,
+    transfer,
     transforms,
 )
 from ivadomed_labelfusion.host.dataframe import RaterBidsDataframe
@@ -46,6 +48,8 @@ class Patch:
 
 
 _UNSAFE = "torch.load without an allow-list fails on torch >= 2.6, or would run code from a file"
+_ENDS = "a volume ends where its last slice or patch arrives, so that filtered ones run into one another"
+_SEGMENTED = "takes predictions of --segment in the same folder for those of the test"
 _OUTSIDE_TRAINING = "several raters per class are refused or misread outside training"
 
 PATCHES = (
@@ -56,6 +60,13 @@ PATCHES = (
         "models", "SoftSegModified3DUNet", models.SoftSegModified3DUNet, "3D U-Net with normalised ReLU", is_new=True
     ),
     Patch("models", "torch", loading.SafeTorch(), _UNSAFE),
+    Patch(
+        "models",
+        "set_model_for_retrain",
+        transfer.set_model_for_retrain,
+        "takes the old model whole, whatever model is asked for",
+        wraps=True,
+    ),
     Patch("testing", "torch", loading.SafeTorch(), _UNSAFE),
     Patch("inference", "torch", loading.SafeTorch(), _UNSAFE),
     Patch("loader.slice_filter", "torch", loading.SafeTorch(), _UNSAFE),
@@ -120,8 +131,14 @@ PATCHES = (
     ),
     Patch("testing", "test", testing.test, _OUTSIDE_TRAINING, wraps=True),
     Patch("testing", "threshold_analysis", testing.threshold_analysis, _OUTSIDE_TRAINING, wraps=True),
-    Patch("testing", "DataLoader", training.EpochDataLoader, "pins memory without a GPU, which only warns"),
-    Patch("inference", "DataLoader", training.EpochDataLoader, "pins memory without a GPU, which only warns"),
+    Patch("testing", "run_inference", testing.run_inference, _ENDS + "; dropout is never switched off", wraps=True),
+    Patch("testing", "DataLoader", reconstruction.VolumeDataLoader, _ENDS),
+    Patch("inference", "DataLoader", reconstruction.SegmentDataLoader, _ENDS),
+    Patch("inference", "image_reconstruction", reconstruction.average_of_parts, _ENDS, wraps=True),
+    Patch("inference", "volume_reconstruction", reconstruction.average_of_parts, _ENDS, wraps=True),
+    Patch("inference", "segment_volume", reconstruction.segment_volume, "fails where no slice is left", wraps=True),
+    Patch("evaluation", "Path", testing.TestPath, _SEGMENTED),
+    Patch("uncertainty", "Path", testing.TestPath, _SEGMENTED),
     Patch("evaluation", "pd", testing.AppendingPandas(), "uses DataFrame.append, gone in pandas 2"),
     Patch("evaluation", "evaluate", testing.evaluate, _OUTSIDE_TRAINING, wraps=True),
 )

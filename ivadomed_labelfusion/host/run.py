@@ -176,6 +176,13 @@ def load_dataset(original):
             from ivadomed_labelfusion.host.softness import check_softness
 
             check_softness(dataset)
+        if dataset_type == "testing":
+            settings = current_context().get("uncertainty", {})
+            if settings.get("aleatoric"):
+                # the plain pass of a test needs the images without the augmentation of the random ones
+                dataset.reload = lambda plain: wrapped(
+                    bids_df, data_list, plain, *args, dataset_type="testing", **kwargs
+                )
         return dataset
 
     return wrapped
