@@ -24,6 +24,7 @@ from ivadomed_labelfusion.data.bids import stem
 from ivadomed_labelfusion.data.labels import FusedLabels, OwnLabels, RaterMasks, check_grids, read_masks
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.host.dataframe import complete_acquisitions
+from ivadomed_labelfusion.host.passes import Passes
 from ivadomed_labelfusion.host.transforms import FuseRaters, SampleRater
 from ivadomed_labelfusion.sampling import draw_rater, youden_weights
 
@@ -38,7 +39,7 @@ class RaterPlan:
         role (str): ``training``, ``validation`` or ``testing``.
         fuse (FuseRaters or None): Train on this fusion.
         sample (SampleRater): Else train on raters drawn like this.
-        epoch (int): Set by the data loader at the start of each pass over the data.
+        epoch (int): Set by the epoch-counting loader at the start of each pass over the data.
     """
 
     role: str
@@ -66,8 +67,11 @@ class RaterPlan:
             fuse = FuseRaters("average")
         return cls(role, fuse, sample)
 
-    def draw(self, masks, sample_index, volume_index, weights):
-        """Return the position, among the raters present, of the rater for one sample in this epoch."""
+    def draw(self, masks, sample_index, volume_index, weights, *, n_passes=0):
+        """Return the position, among the raters present, of the rater for one sample.
+
+        It is that of this epoch, or with ``n_passes`` of so many epochs later.
+        """
         case = volume_index if self.sample.unit == "volume" else sample_index
         return draw_rater(
             len(masks.raters),
@@ -75,7 +79,7 @@ class RaterPlan:
             seed=self.sample.seed,
             case=(_ROLES[self.role], case),
             # validation draws are the same in every epoch, so that early stopping compares equal things
-            epoch=self.epoch if self.role == "training" else 0,
+            epoch=self.epoch + n_passes if self.role == "training" else 0,
             weights=weights,
         )
 
@@ -84,11 +88,18 @@ class RaterSamples:
     """The part that 2D and 3D datasets share."""
 
     plan = None
+    passes = None
 
     def start_epoch(self):
         """Move on to the draws of the next epoch."""
         if self.plan is not None:
             self.plan.epoch += 1
+        if self.passes is not None:
+            self.passes.restart()
+
+    def count_passes(self):
+        """Draw anew in every pass over the loaded dataset, whatever loader makes it."""
+        self.passes = Passes(len(self))
 
     def write_references(self):
         """Write the reference labels of all images, which ivadomed reads for threshold analysis and testing."""
@@ -166,7 +177,8 @@ class RaterSamples:
         image = pair[MetadataKW.INPUT_METADATA][0][MetadataKW.INPUT_FILENAMES]
         volume = self.volume_of[stem(image)]
         masks: RaterMasks = self.masks[volume]
-        rater = self.plan.draw(masks, sample_index, volume, self._weights_of(volume))
+        n_passes = 0 if self.passes is None else self.passes.number(sample_index)
+        rater = self.plan.draw(masks, sample_index, volume, self._weights_of(volume), n_passes=n_passes)
         return {
             **pair,
             "gt": [row[rater] for row in pair["gt"]],

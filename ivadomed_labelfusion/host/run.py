@@ -176,6 +176,7 @@ def load_dataset(original):
             from ivadomed_labelfusion.host.softness import check_softness
 
             check_softness(dataset)
+            dataset.count_passes()
         if dataset_type == "testing":
             settings = current_context().get("uncertainty", {})
             if settings.get("aleatoric"):

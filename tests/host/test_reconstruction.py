@@ -7,7 +7,6 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from ivadomed import inference as imed_inference
 from ivadomed import testing as imed_testing
 from ivadomed import transforms as imed_transforms
 from ivadomed.loader import utils as imed_loader_utils
