@@ -36,10 +36,20 @@ def get_config(original):
 
 def run_main(original):
     """Wrap ``ivadomed.main.run_main``: bad input ends with its message and status 2."""
+    return guarded(original, lambda: "ivadomed")
 
-    def wrapped():
+
+def guarded(original, name):
+    """Wrap the entry point of a command, so that bad input ends with its message and status 2.
+
+    Args:
+        original (callable): The entry point.
+        name (callable): Returns the name of the command.
+    """
+
+    def wrapped(*args, **kwargs):
         try:
-            return original()
+            return original(*args, **kwargs)
         except InputError as error:
             message = str(error)
         except json.JSONDecodeError as error:
@@ -55,7 +65,7 @@ def run_main(original):
             message = _known_message(error)
             if message is None:
                 raise
-        print(f"ivadomed: {message}", file=sys.stderr)
+        print(f"{name()}: {message}", file=sys.stderr)
         return 2
 
     return wrapped

@@ -10,7 +10,7 @@ from ivadomed_labelfusion.config.check import is_nested
 from ivadomed_labelfusion.data.labels import FusedLabels
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.files import atomic_path
-from ivadomed_labelfusion.host import inter_rater, reconstruction, uncertainty
+from ivadomed_labelfusion.host import film, inter_rater, reconstruction, uncertainty
 from ivadomed_labelfusion.host.run import current_context
 
 
@@ -64,7 +64,8 @@ def run_inference(original):
             model,
             model_params,
             testing_params,
-            ofolder,
+            # FiLM takes a folder for text
+            "" if ofolder is None and film.uses_film(model_params) else ofolder,
             cuda_available,
             i_monte_carlo,
             postprocessing,
@@ -93,6 +94,10 @@ def threshold_analysis(original):
             testing_params = {**testing_params, "target_suffix": suffixes}
             for dataset in ds_lst:
                 dataset.write_references()
+        if film.uses_film(model_params):
+            encoder = film.FilmEncoder.read(Path(model_path).parent)
+            if encoder is not None:
+                ds_lst, model_params = [film.with_encoder(part, encoder) for part in ds_lst], encoder.into(model_params)
         if uncertainty.is_augmented(testing_params["uncertainty"]):
             testing_params = uncertainty.with_plain_undo(testing_params)
         return original(model_path, ds_lst, model_params, testing_params, *args, **kwargs)

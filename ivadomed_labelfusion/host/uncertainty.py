@@ -4,6 +4,7 @@ import re
 
 from ivadomed import transforms as imed_transforms
 
+from ivadomed_labelfusion.host import film
 from ivadomed_labelfusion.host.reconstruction import VolumeDataLoader
 from ivadomed_labelfusion.host.run import current_context, seed_everything
 
@@ -47,6 +48,8 @@ def plain(loader, testing_params):
     if not hasattr(loader.dataset, "reload"):
         return loader, testing_params
     dataset = loader.dataset.reload(_test_transforms())
+    if isinstance(loader.dataset, film.FilmSamples):
+        dataset = film.FilmSamples(dataset, loader.dataset.encoder)
     return VolumeDataLoader(dataset, loader.batch_size, collate_fn=loader.collate_fn), testing_params
 
 
