@@ -11,9 +11,11 @@ import warnings
 from dataclasses import dataclass
 
 from ivadomed_labelfusion.environment import is_supported_host
+from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.host import (
     datasets,
     film,
+    images,
     inter_rater,
     loading,
     models,
@@ -21,6 +23,7 @@ from ivadomed_labelfusion.host import (
     run,
     scripts,
     segment,
+    tables,
     testing,
     training,
     transfer,
@@ -96,6 +99,22 @@ PATCHES = (
     Patch(
         "main", "BidsDataframe", RaterBidsDataframe, "suffixes match anywhere in a path; one channel per suffix only"
     ),
+    Patch(
+        "loader.bids_dataframe",
+        "BidsDataframe.add_tsv_metadata",
+        tables.add_tsv_metadata,
+        "tables of subjects end in tracebacks, or are taken for empty",
+        wraps=True,
+    ),
+    Patch("loader.utils", "split_dataset", tables.split_dataset, "too few values end in a traceback", wraps=True),
+    Patch(
+        "loader.segmentation_pair",
+        "SegmentationPair.read_file",
+        images.read_file,
+        "refuses 4-D files of one volume",
+        wraps=True,
+    ),
+    Patch("config_manager", "load_json", read_json, "refuses a byte-order mark"),
     Patch("main", "check_multiple_raters", run.check_multiple_raters, _OUTSIDE_TRAINING, wraps=True),
     Patch("main", "save_config_file", run.save_config_file, "--segment fails for 3D models by name", wraps=True),
     Patch("main", "run_segment_command", segment.run_segment_command, "finds channels by suffix only", wraps=True),

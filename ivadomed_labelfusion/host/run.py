@@ -15,6 +15,7 @@ import torch
 from loguru import logger
 
 from ivadomed_labelfusion.config.check import is_nested, raise_on_errors, uses_plugin
+from ivadomed_labelfusion.data import texts
 from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.host.datasets import RaterPlan
@@ -74,15 +75,17 @@ def guarded(original, name):
 def _known_message(error):
     """Return what to do about an error of ivadomed that bad input causes, None for any other error."""
     text = str(error)
+    first = text.strip().split("\n")[0]
     cures = {
         "Derivatives not found": "no image has a label that ends with target_suffix. Check target_suffix, and that the "
         "labels are named after an image of contrast_params.",
         "No subject files found": "no image has a contrast of contrast_params. Check path_data and contrast_params.",
         "configuration file path": text.strip().removeprefix("ERROR: "),
-        "participant_id": "the dataset needs a participants.tsv with the column participant_id.",
-        "No split_method": f"{text}. Name a column of participants.tsv in split_dataset.split_method.",
+        "metadata cannot be found": f"{text} Name contrasts, or a column of participants.tsv that has values.",
+        "BIDSValidationError": f"a dataset of path_data is not valid BIDS: {first}",
+        "BIDSDerivativesValidationError": f"the derivatives of a dataset of path_data are not valid BIDS: {first}",
     }
-    return next((cure for sign, cure in cures.items() if sign in text), None)
+    return next((cure for sign, cure in cures.items() if sign in f"{type(error).__name__}: {text}"), None)
 
 
 def run_command(original):
@@ -100,12 +103,17 @@ def run_command(original):
                 raise InputError(f"{path} must be a BIDS dataset, but it has no dataset_description.json.")
         if context["command"] == "test" and not Path(context["path_output"], "best_model.pt").is_file():
             raise InputError(f"{context['path_output']} has no best_model.pt. Train first, or check path_output (-po).")
+        for path in _paths(context):
+            texts.check_participants(path)
         column = context["split_dataset"]["split_method"]
         try:
-            return original(context, *args, **kwargs)
+            with texts.reading_over_marks():
+                return original(context, *args, **kwargs)
         except KeyError as error:
-            if error.args != (column,) or column == "participant_id":
+            if error.args not in ((column,), ("participant_id",)):
                 raise
+            if column == "participant_id" or error.args != (column,):
+                raise InputError("the dataset needs a participants.tsv with the column participant_id.") from None
             raise InputError(
                 f"split_dataset.split_method must be a column of participants.tsv, got {column!r}."
             ) from None
