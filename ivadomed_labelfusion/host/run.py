@@ -81,6 +81,14 @@ def _known_message(error):
         "labels are named after an image of contrast_params.",
         "No subject files found": "no image has a contrast of contrast_params. Check path_data and contrast_params.",
         "configuration file path": text.strip().removeprefix("ERROR: "),
+        "multiple of length plus": "the images do not fit the subvolumes: length_3D must be multiples of 16, and size "
+        "less length_3D a multiple of stride_3D on every axis. Set transformation.CenterCrop.size to such a size.",
+        '"length_2D" must be': "length_2D must not be larger than the images. Use smaller patches, or a larger "
+        "transformation.CenterCrop.size.",
+        "Output size is too small": "the images are too small for the network: default_model.depth halves them to "
+        "nothing. Use a smaller depth or a larger transformation.CenterCrop.size.",
+        "more than 1 spatial element": "the network halves its input to one voxel. Use a smaller default_model.depth, "
+        "or larger images or subvolumes.",
         "metadata cannot be found": f"{text} Name contrasts, or a column of participants.tsv that has values.",
         "BIDSValidationError": f"a dataset of path_data is not valid BIDS: {first}",
         "BIDSDerivativesValidationError": f"the derivatives of a dataset of path_data are not valid BIDS: {first}",
@@ -103,6 +111,11 @@ def run_command(original):
                 raise InputError(f"{path} must be a BIDS dataset, but it has no dataset_description.json.")
         if context["command"] == "test" and not Path(context["path_output"], "best_model.pt").is_file():
             raise InputError(f"{context['path_output']} has no best_model.pt. Train first, or check path_output (-po).")
+        old_model = context["training_parameters"].get("transfer_learning", {}).get("retrain_model")
+        if context["command"] == "train" and old_model and not Path(old_model).is_file():
+            raise InputError(
+                f"training_parameters.transfer_learning.retrain_model must be a model's file, got {old_model!r}."
+            )
         for path in _paths(context):
             texts.check_participants(path)
         column = context["split_dataset"]["split_method"]
