@@ -58,13 +58,13 @@ def write_json(target, content, *, overwrite=False):
 
 
 def read_json(path):
-    """Return the content of a JSON file.
+    """Return the content of a JSON file, with or without a byte-order mark.
 
     Raises:
         InputError: If the file is missing or is no JSON; the message names the line.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Check the path.") from None
     except UnicodeDecodeError:

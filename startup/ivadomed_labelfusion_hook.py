@@ -28,15 +28,33 @@ class IvadomedWatcher:
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
-                run = spec.loader.exec_module
-
-                def exec_module(module, run=run):
-                    run(module)
-                    enable_plugin()
-
-                spec.loader.exec_module = exec_module
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = _ThenEnable(spec.loader)
                 return spec
         return None
+
+
+class _ThenEnable:
+    """Loader that has another one do the work, enables the plugin, and steps back.
+
+    It stands beside the other loader, whose own attributes may be read-only.
+    """
+
+    def __init__(self, loader):
+        self._loader = loader
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+    def create_module(self, spec):
+        """Return the other loader's module; None for the usual kind."""
+        return self._loader.create_module(spec) if hasattr(self._loader, "create_module") else None
+
+    def exec_module(self, module):
+        """Execute the module, then enable the plugin."""
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        enable_plugin()
 
 
 def enable_plugin():
@@ -48,12 +66,26 @@ def enable_plugin():
     except Exception as error:
         import warnings
 
-        warnings.warn(
+        text = (
             f"ivadomed_labelfusion could not be enabled, ivadomed runs without it ({type(error).__name__}: {error}). "
-            "Run `ivadomed_labelfusion doctor` for the cause.",
-            stacklevel=2,
+            "Run `ivadomed_labelfusion doctor` for the cause."
         )
+        try:
+            warnings.warn(text, stacklevel=2)
+        except UserWarning:
+            # python -W error
+            print(text, file=sys.stderr)
+
+
+def stay_in_front(event, arguments):
+    """Audit hook: other finders may have come before the watcher, and would find ivadomed without it."""
+    if event == "import" and IvadomedWatcher.watches(arguments[0]):
+        for finder in sys.meta_path[1:]:
+            if isinstance(finder, IvadomedWatcher):
+                sys.meta_path.remove(finder)
+                sys.meta_path.insert(0, finder)
 
 
 if os.environ.get(SWITCH, "") in ("", "0"):
     sys.meta_path.insert(0, IvadomedWatcher())
+    sys.addaudithook(stay_in_front)

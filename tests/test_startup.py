@@ -95,6 +95,49 @@ def test_the_environment_variable_switches_the_plugin_off(tmp_path):
     assert run(code, IVADOMED_LABELFUSION_DISABLE="0")[0] == "enabled\ndone"
 
 
+ANOTHER_FINDER = """
+import importlib.machinery
+class Other:
+    def find_spec(self, name, path=None, target=None):
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and {slots}:
+            spec.loader = Slotted(spec.loader)
+        return spec
+class Slotted:
+    __slots__ = ("inner",)
+    def __init__(self, inner):
+        self.inner = inner
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        self.inner.exec_module(module)
+sys.meta_path.insert(0, Other())
+"""
+
+
+@pytest.mark.parametrize("slots", [False, True])
+def test_the_hook_works_behind_other_finders_and_loaders(tmp_path, slots):
+    code = fake_environment(tmp_path, "def enable(): print('enabled')") + ANOTHER_FINDER.format(slots=slots)
+    out, err = run(code + "import ivadomed.main\nprint(type(ivadomed.main.__loader__).__name__, ivadomed.main.value)\n")
+    assert (out, err) == (f"enabled\n{'Slotted' if slots else 'SourceFileLoader'} 42", "")
+
+
+def test_a_reload_enables_again(tmp_path):
+    code = fake_environment(tmp_path, "def enable(): print('enabled')")
+    out, _ = run(
+        code + "import ivadomed.main, importlib\nimportlib.reload(ivadomed.main)\nprint(ivadomed.main.value)\n"
+    )
+    assert out == "enabled\nenabled\n42"
+
+
+def test_a_broken_plugin_stops_nothing_where_warnings_are_errors(tmp_path):
+    setup = fake_environment(tmp_path, "raise RuntimeError('broken install')")
+    out, err = run(setup + "import ivadomed.main\nprint(ivadomed.main.value)\n", "-W", "error")
+    assert out == "42"
+    assert "ivadomed_labelfusion could not be enabled" in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("name", ["ivadomed", "ivadomed.training", "numpy", "ivadomedx.main"])
 def test_other_modules_pass_through(name):
     specification = importlib.util.spec_from_file_location("hook_under_test", HOOK)

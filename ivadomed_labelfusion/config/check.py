@@ -17,6 +17,7 @@ from ivadomed_labelfusion.config.keys import (
     PLUGIN_TRANSFORMS,
     TRANSFORM_COMMON,
 )
+from ivadomed_labelfusion.config.networks import wrong_networks
 from ivadomed_labelfusion.config.values import is_number, wrong_values
 from ivadomed_labelfusion.data.raters import rater_clash
 from ivadomed_labelfusion.errors import InputError
@@ -68,6 +69,7 @@ def check_config(config):
         _check_soft,
         _check_model,
         _check_values,
+        wrong_networks,
     ):
         problems.extend(Problem("error", *finding) for finding in check(config))
     return problems
@@ -271,12 +273,8 @@ def _check_model(config):
             f'{name} always ends in the normalised ReLU; write "relu" or leave the key out, '
             f"got {model['final_activation']!r}.",
         )
-    if name == "SoftSegModified3DUNet":
-        if model.get("is_2d", True):
-            yield "default_model.is_2d", "SoftSegModified3DUNet needs false (the default is true)."
-        for key in ("length_3D", "stride_3D"):
-            if key not in model:
-                yield f"default_model.{key}", "SoftSegModified3DUNet needs it, for example [128, 128, 16]."
+    if name == "SoftSegModified3DUNet" and model.get("is_2d", True):
+        yield "default_model.is_2d", "SoftSegModified3DUNet needs false (the default is true)."
 
 
 def _check_values(config):

@@ -29,6 +29,7 @@ from ivadomed_labelfusion.data.volumes import load_image
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.host.dataframe import complete_acquisitions
 from ivadomed_labelfusion.host.labels import FusedLabels, MarkedImage, OwnLabels
+from ivadomed_labelfusion.host.passes import Passes
 from ivadomed_labelfusion.host.transforms import FuseRaters, SampleRater
 from ivadomed_labelfusion.sampling import draw_rater, youden_weights
 
@@ -43,7 +44,7 @@ class RaterPlan:
         role (str): ``training``, ``validation`` or ``testing``.
         fuse (FuseRaters or None): Train on this fusion.
         sample (SampleRater): Else train on raters drawn like this.
-        epoch (int): Set by the data loader at the start of each pass over the data.
+        epoch (int): Set by the epoch-counting loader at the start of each pass over the data.
     """
 
     role: str
@@ -71,8 +72,11 @@ class RaterPlan:
             fuse = FuseRaters("average")
         return cls(role, fuse, sample)
 
-    def draw(self, masks, sample_index, volume_index, weights):
-        """Return the position, among the raters present, of the rater for one sample in this epoch."""
+    def draw(self, masks, sample_index, volume_index, weights, *, n_passes=0):
+        """Return the position, among the raters present, of the rater for one sample.
+
+        It is that of this epoch, or with ``n_passes`` of so many epochs later.
+        """
         case = volume_index if self.sample.unit == "volume" else sample_index
         return draw_rater(
             len(masks.raters),
@@ -80,7 +84,7 @@ class RaterPlan:
             seed=self.sample.seed,
             case=(_ROLES[self.role], case),
             # validation draws are the same in every epoch, so that early stopping compares equal things
-            epoch=self.epoch if self.role == "training" else 0,
+            epoch=self.epoch + n_passes if self.role == "training" else 0,
             weights=weights,
         )
 
@@ -89,11 +93,18 @@ class RaterSamples:
     """The part that 2D and 3D datasets share."""
 
     plan = None
+    passes = None
 
     def start_epoch(self):
         """Move on to the draws of the next epoch."""
         if self.plan is not None:
             self.plan.epoch += 1
+        if self.passes is not None:
+            self.passes.restart()
+
+    def count_passes(self):
+        """Draw anew in every pass over the loaded dataset, whatever loader makes it."""
+        self.passes = Passes(len(self))
 
     def write_references(self):
         """Write the reference labels of all images, which ivadomed reads for threshold analysis and testing."""
@@ -187,7 +198,8 @@ class RaterSamples:
         image = pair[MetadataKW.INPUT_METADATA][0][MetadataKW.INPUT_FILENAMES]
         volume = self.volume_of[stem(image)]
         masks: MarkedImage = self.masks[volume]
-        rater = self.plan.draw(masks, sample_index, volume, self._weights_of(volume))
+        n_passes = 0 if self.passes is None else self.passes.number(sample_index)
+        rater = self.plan.draw(masks, sample_index, volume, self._weights_of(volume), n_passes=n_passes)
         return {
             **pair,
             "gt": [row[rater] for row in pair["gt"]],
@@ -196,11 +208,14 @@ class RaterSamples:
 
     def _name_reference(self, sample):
         """Name the reference labels in a sample; ivadomed compares reconstructed volumes with these files."""
-        volume = self.volume_of[stem(sample[MetadataKW.INPUT_METADATA][0][MetadataKW.INPUT_FILENAMES])]
-        paths = self.reference.paths(self.masks[volume].image_stem)
+        paths = self.reference_of(sample[MetadataKW.INPUT_METADATA][0][MetadataKW.INPUT_FILENAMES])
         for metadata in sample[MetadataKW.GT_METADATA]:
             metadata[MetadataKW.GT_FILENAMES] = paths
         return sample
+
+    def reference_of(self, image):
+        """Return the files of the reference labels, one per class, of the volume with this image file."""
+        return self.reference.paths(self.masks[self.volume_of[stem(image)]].image_stem)
 
     def _as_single(self, **replaced):
         """Return a shallow copy of this dataset on which ivadomed's own code can work."""

@@ -15,6 +15,7 @@ import torch
 from loguru import logger
 
 from ivadomed_labelfusion.config.check import is_nested, raise_on_errors, uses_plugin
+from ivadomed_labelfusion.data import texts
 from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.host.datasets import RaterPlan
@@ -36,10 +37,20 @@ def get_config(original):
 
 def run_main(original):
     """Wrap ``ivadomed.main.run_main``: bad input ends with its message and status 2."""
+    return guarded(original, lambda: "ivadomed")
 
-    def wrapped():
+
+def guarded(original, name):
+    """Wrap the entry point of a command, so that bad input ends with its message and status 2.
+
+    Args:
+        original (callable): The entry point.
+        name (callable): Returns the name of the command.
+    """
+
+    def wrapped(*args, **kwargs):
         try:
-            return original()
+            return original(*args, **kwargs)
         except InputError as error:
             message = str(error)
         except json.JSONDecodeError as error:
@@ -55,7 +66,7 @@ def run_main(original):
             message = _known_message(error)
             if message is None:
                 raise
-        print(f"ivadomed: {message}", file=sys.stderr)
+        print(f"{name()}: {message}", file=sys.stderr)
         return 2
 
     return wrapped
@@ -64,15 +75,25 @@ def run_main(original):
 def _known_message(error):
     """Return what to do about an error of ivadomed that bad input causes, None for any other error."""
     text = str(error)
+    first = text.strip().split("\n")[0]
     cures = {
         "Derivatives not found": "no image has a label that ends with target_suffix. Check target_suffix, and that the "
         "labels are named after an image of contrast_params.",
         "No subject files found": "no image has a contrast of contrast_params. Check path_data and contrast_params.",
         "configuration file path": text.strip().removeprefix("ERROR: "),
-        "participant_id": "the dataset needs a participants.tsv with the column participant_id.",
-        "No split_method": f"{text}. Name a column of participants.tsv in split_dataset.split_method.",
+        "multiple of length plus": "the images do not fit the subvolumes: length_3D must be multiples of 16, and size "
+        "less length_3D a multiple of stride_3D on every axis. Set transformation.CenterCrop.size to such a size.",
+        '"length_2D" must be': "length_2D must not be larger than the images. Use smaller patches, or a larger "
+        "transformation.CenterCrop.size.",
+        "Output size is too small": "the images are too small for the network: default_model.depth halves them to "
+        "nothing. Use a smaller depth or a larger transformation.CenterCrop.size.",
+        "more than 1 spatial element": "the network halves its input to one voxel. Use a smaller default_model.depth, "
+        "or larger images or subvolumes.",
+        "metadata cannot be found": f"{text} Name contrasts, or a column of participants.tsv that has values.",
+        "BIDSValidationError": f"a dataset of path_data is not valid BIDS: {first}",
+        "BIDSDerivativesValidationError": f"the derivatives of a dataset of path_data are not valid BIDS: {first}",
     }
-    return next((cure for sign, cure in cures.items() if sign in text), None)
+    return next((cure for sign, cure in cures.items() if sign in f"{type(error).__name__}: {text}"), None)
 
 
 def run_command(original):
@@ -90,12 +111,22 @@ def run_command(original):
                 raise InputError(f"{path} must be a BIDS dataset, but it has no dataset_description.json.")
         if context["command"] == "test" and not Path(context["path_output"], "best_model.pt").is_file():
             raise InputError(f"{context['path_output']} has no best_model.pt. Train first, or check path_output (-po).")
+        old_model = context["training_parameters"].get("transfer_learning", {}).get("retrain_model")
+        if context["command"] == "train" and old_model and not Path(old_model).is_file():
+            raise InputError(
+                f"training_parameters.transfer_learning.retrain_model must be a model's file, got {old_model!r}."
+            )
+        for path in _paths(context):
+            texts.check_participants(path)
         column = context["split_dataset"]["split_method"]
         try:
-            return original(context, *args, **kwargs)
+            with texts.reading_over_marks():
+                return original(context, *args, **kwargs)
         except KeyError as error:
-            if error.args != (column,) or column == "participant_id":
+            if error.args not in ((column,), ("participant_id",)):
                 raise
+            if column == "participant_id" or error.args != (column,):
+                raise InputError("the dataset needs a participants.tsv with the column participant_id.") from None
             raise InputError(
                 f"split_dataset.split_method must be a column of participants.tsv, got {column!r}."
             ) from None
@@ -176,6 +207,14 @@ def load_dataset(original):
             from ivadomed_labelfusion.host.softness import check_softness
 
             check_softness(dataset)
+            dataset.count_passes()
+        if dataset_type == "testing":
+            settings = current_context().get("uncertainty", {})
+            if settings.get("aleatoric"):
+                # the plain pass of a test needs the images without the augmentation of the random ones
+                dataset.reload = lambda plain: wrapped(
+                    bids_df, data_list, plain, *args, dataset_type="testing", **kwargs
+                )
         return dataset
 
     return wrapped

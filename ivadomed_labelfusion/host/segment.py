@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ivadomed_labelfusion.config.check import is_nested
 from ivadomed_labelfusion.data.entities import stem
+from ivadomed_labelfusion.host import film
 from ivadomed_labelfusion.host.dataframe import RaterBidsDataframe, complete_acquisitions
 
 
@@ -21,13 +22,16 @@ def run_segment_command(original):
         contrasts = loader["contrast_params"]["testing"]
         own = is_nested(loader["target_suffix"]) or any("_" in contrast for contrast in contrasts)
         if not (own and loader.get("multichannel")):
+            if film.uses_film(model_params) and model_params["metadata"] == "contrasts":
+                # the column of the table of files that holds the contrast
+                model_params = {**model_params, "metadata": "suffix"}
             return original(context, model_params, no_patch, overlap_2d)
-        return _segment_multichannel(context, no_patch, overlap_2d)
+        return _segment_multichannel(context, model_params, no_patch, overlap_2d)
 
     return wrapped
 
 
-def _segment_multichannel(context, no_patch, overlap_2d):
+def _segment_multichannel(context, model_params, no_patch, overlap_2d):
     loader = context["loader_parameters"]
     contrasts = loader["contrast_params"]["testing"]
     loader = {**loader, "contrast_params": {**loader["contrast_params"], "contrast_lst": contrasts}}
@@ -44,6 +48,9 @@ def _segment_multichannel(context, no_patch, overlap_2d):
     acquisitions = complete_acquisitions(sorted(paths), contrasts)
     for filenames in tqdm(acquisitions.values(), desc="Segmenting"):
         images = [paths[filename] for filename in filenames]
+        if film.uses_film(model_params):
+            row = bids_df.df[bids_df.df["filename"] == filenames[0]].iloc[0]
+            options["metadata"] = row["suffix" if model_params["metadata"] == "contrasts" else model_params["metadata"]]
         predictions, _ = imed_inference.segment_volume(
             str(model_folder), fname_images=images, gpu_id=context["gpu_ids"][0], options=options
         )

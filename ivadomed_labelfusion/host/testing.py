@@ -4,11 +4,12 @@ import copy
 from pathlib import Path
 
 import pandas
+from ivadomed.utils import get_task
 
 from ivadomed_labelfusion.config.check import is_nested
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.files import atomic_path
-from ivadomed_labelfusion.host import inter_rater
+from ivadomed_labelfusion.host import film, inter_rater, reconstruction, uncertainty
 from ivadomed_labelfusion.host.labels import FusedLabels
 from ivadomed_labelfusion.host.run import current_context
 
@@ -25,13 +26,61 @@ def test(original):
     """Wrap ``ivadomed.testing.test``: predictions are named after the image, whatever the raters' suffixes are."""
 
     def wrapped(model_params, dataset_test, testing_params, *args, **kwargs):
+        path_output = kwargs["path_output"] if "path_output" in kwargs else args[0]
+        uncertainty.prepare(testing_params["uncertainty"], Path(path_output, "pred_masks"))
         suffixes = reference_suffixes([dataset_test])
         if suffixes is None:
             return original(model_params, dataset_test, testing_params, *args, **kwargs)
         testing_params = {**testing_params, "target_suffix": suffixes}
-        path_output = kwargs["path_output"] if "path_output" in kwargs else args[0]
         with inter_rater.soft_predictions(Path(path_output, inter_rater.SOFT_FOLDER)):
             return original(model_params, dataset_test, testing_params, *args, **kwargs)
+
+    return wrapped
+
+
+def run_inference(original):
+    """Wrap ``ivadomed.testing.run_inference``: one prediction per volume, and random passes are random only.
+
+    The passes of ``uncertainty`` leave dropout on, and would count for the metrics; the plain pass that ends them is
+    made as if there had been none.
+    """
+
+    def wrapped(
+        test_loader,
+        model,
+        model_params,
+        testing_params,
+        ofolder,
+        cuda_available,
+        i_monte_carlo=None,
+        postprocessing=None,
+    ):
+        is_random = testing_params["uncertainty"]["applied"]
+        if not is_random:
+            model.eval()
+            test_loader, testing_params = uncertainty.plain(test_loader, testing_params)
+        predictions, truths = original(
+            test_loader,
+            model,
+            model_params,
+            testing_params,
+            # FiLM takes a folder for text
+            "" if ofolder is None and film.uses_film(model_params) else ofolder,
+            cuda_available,
+            i_monte_carlo,
+            postprocessing,
+        )
+        if get_task(model_params["name"]) == "segmentation":
+            reconstruction.add_empty_volumes(
+                test_loader,
+                predictions,
+                truths,
+                folder=ofolder,
+                testing_params=testing_params,
+                iteration=i_monte_carlo,
+                postprocessing=postprocessing,
+            )
+        return ([], []) if is_random else (predictions, truths)
 
     return wrapped
 
@@ -45,6 +94,12 @@ def threshold_analysis(original):
             testing_params = {**testing_params, "target_suffix": suffixes}
             for dataset in ds_lst:
                 dataset.write_references()
+        if film.uses_film(model_params):
+            encoder = film.FilmEncoder.read(Path(model_path).parent)
+            if encoder is not None:
+                ds_lst, model_params = [film.with_encoder(part, encoder) for part in ds_lst], encoder.into(model_params)
+        if uncertainty.is_augmented(testing_params["uncertainty"]):
+            testing_params = uncertainty.with_plain_undo(testing_params)
         return original(model_path, ds_lst, model_params, testing_params, *args, **kwargs)
 
     return wrapped
@@ -63,6 +118,14 @@ class AppendingDataFrame(pandas.DataFrame):
         if self.empty:
             return AppendingDataFrame(rows)
         return pandas.concat([self, AppendingDataFrame(rows)], ignore_index=ignore_index)
+
+
+class TestPath(type(Path())):
+    """``Path`` for ivadomed's modules that list predictions: those of ``--segment`` are no predictions of a test."""
+
+    def iterdir(self):
+        """Yield the files of a folder but the predictions of ``--segment``."""
+        return (path for path in super().iterdir() if not uncertainty.SEGMENTED.search(path.name))
 
 
 class AppendingPandas:

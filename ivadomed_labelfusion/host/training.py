@@ -8,6 +8,7 @@ import torch
 from ivadomed import training as imed_training
 from torch.utils.data import DataLoader
 
+from ivadomed_labelfusion.host import transfer
 from ivadomed_labelfusion.host.loading import TrainingTorch, load
 
 
@@ -49,7 +50,8 @@ def train(original):
             if isinstance(imed_training.torch, TrainingTorch):
                 imed_training.torch.best_validation_loss = state["validation_loss"]
         try:
-            return original(model_params, dataset_train, dataset_val, training_params, path_output, *args, **kwargs)
+            with transfer.asking_for(model_params):
+                return original(model_params, dataset_train, dataset_val, training_params, path_output, *args, **kwargs)
         finally:
             if isinstance(imed_training.torch, TrainingTorch):
                 imed_training.torch.best_validation_loss = float("inf")

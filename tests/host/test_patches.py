@@ -10,6 +10,12 @@ from ivadomed_labelfusion.environment import is_supported_host
 from ivadomed_labelfusion.host import patches
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Some of ivadomed's scripts write a log file into the working folder when they are imported."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("patch", patches.PATCHES, ids=lambda patch: f"{patch.module}.{patch.name}")
 def test_the_installed_ivadomed_has_every_touched_name(stock, patch):
     owner, attribute = patches.resolve(patch)
@@ -82,3 +88,36 @@ def test_an_unknown_ivadomed_gives_one_warning_and_stays_as_it_is(stock, monkeyp
 )
 def test_supported_versions(version, supported):
     assert is_supported_host(version) == supported
+
+
+def test_a_reload_of_ivadomed_is_noticed_and_repaired(stock):
+    import ivadomed.config_manager
+    import ivadomed.testing
+
+    ivadomed_labelfusion.enable()
+    for module in (ivadomed.testing, ivadomed.config_manager):
+        importlib.reload(module)
+        assert not ivadomed_labelfusion.is_enabled()
+        ivadomed_labelfusion.enable()
+        assert ivadomed_labelfusion.is_enabled()
+    ivadomed_labelfusion.disable()
+    assert not ivadomed_labelfusion.is_enabled()
+    assert not any(
+        patch.name in vars(importlib.import_module(f"ivadomed.{patch.module}"))
+        for patch in patches.PATCHES
+        if patch.is_new
+    )
+
+
+def test_a_reload_of_the_plugin_keeps_the_truth(stock):
+    from ivadomed_labelfusion import host
+
+    ivadomed_labelfusion.enable()
+    for module in (patches, host, ivadomed_labelfusion):
+        importlib.reload(module)
+        assert ivadomed_labelfusion.is_enabled()
+    ivadomed_labelfusion.disable()
+    assert not ivadomed_labelfusion.is_enabled()
+    for module in (patches, host, ivadomed_labelfusion):
+        importlib.reload(module)
+        assert not ivadomed_labelfusion.is_enabled()
