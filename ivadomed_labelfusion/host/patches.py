@@ -72,6 +72,7 @@ PATCHES = (
         "save_onnx_model",
         training.save_onnx_model,
         "its operator set is too old for torch >= 2.9, which then prints tracebacks",
+        wraps=True,
     ),
     Patch(
         "main", "BidsDataframe", RaterBidsDataframe, "suffixes match anywhere in a path; one channel per suffix only"
