@@ -1,7 +1,8 @@
 """Build steps that setup.cfg cannot express: the start-up hook is installed beside the package.
 
-``ivadomed_labelfusion.pth`` makes every interpreter of the environment run ``ivadomed_labelfusion_hook``, which waits
-for ivadomed to be imported. Both files must lie directly in site-packages, for wheels and for editable installs.
+``ivadomed_labelfusion.pth``, and from Python 3.15 on ``ivadomed_labelfusion.start`` (PEP 829), make every interpreter
+of the environment run ``ivadomed_labelfusion_hook``, which waits for ivadomed to be imported. The files must lie
+directly in site-packages, for wheels and for editable installs.
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
 HOOK_FILES = [
-    Path(__file__).parent / "startup" / name for name in ("ivadomed_labelfusion.pth", "ivadomed_labelfusion_hook.py")
+    Path(__file__).parent / "startup" / f"ivadomed_labelfusion{end}" for end in (".pth", ".start", "_hook.py")
 ]
 
 

@@ -14,9 +14,15 @@ def enable():
 
     Does nothing if it is on already. Imports ivadomed and torch.
 
+    Raises:
+        InputError: If the extra ``ivadomed`` is not installed.
+
     Warns:
         UserWarning: If the installed ivadomed is not one this plugin knows; ivadomed is then left as it is.
     """
+    from ivadomed_labelfusion.extras import require
+
+    require("ivadomed", what="ivadomed_labelfusion.enable()")
     from ivadomed_labelfusion import host
 
     host.enable()

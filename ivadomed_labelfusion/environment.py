@@ -1,7 +1,9 @@
-"""What is installed, whether the plugin is active, and what is wrong, found out without importing torch or ivadomed."""
+"""What is installed, whether the plugin is active, and what is wrong, found out without importing torch or ivadomed.
+
+What should be installed is read from the metadata of this package, so that no cure installs what is called wrong.
+"""
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
@@ -10,29 +12,20 @@ import sys
 import sysconfig
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+
+from ivadomed_labelfusion.extras import (
+    EXTRAS,
+    HOST,
+    PACKAGE,
+    install_command,
+    install_commands,
+    missing_modules,
+)
 
 # the patch table is written for this range of ivadomed: first known, first unknown
 HOST_RANGE = ((2, 9, 10), (3, 0, 0))
-
-PYTHON_RANGE = ((3, 10), (3, 13))
-
-PACKAGES = (
-    "ivadomed",
-    "torch",
-    "torchvision",
-    "numpy",
-    "pandas",
-    "pybids",
-    "nibabel",
-    "SimpleITK",
-    "scipy",
-    "matplotlib",
-    "onnxscript",
-    "snakemake",
-)
-
-OPTIONAL = ("snakemake",)
 
 SWITCH = "IVADOMED_LABELFUSION_DISABLE"
 
@@ -77,52 +70,111 @@ def installed_version(package):
         return None
 
 
+def requirements(extra=""):
+    """Return what this package needs, as a list of ``packaging.requirements.Requirement``.
+
+    Args:
+        extra (str): What this extra adds; empty for the core's own.
+
+    Returns:
+        list: Empty if the package is not installed, only copied.
+    """
+    from packaging.requirements import Requirement
+
+    try:
+        lines = importlib.metadata.requires(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    every = [Requirement(line) for line in lines]
+    return [
+        item
+        for item in every
+        if item.name != PACKAGE
+        and (item.marker is None or item.marker.evaluate({"extra": extra}))
+        and (not extra or (item.marker is not None and not item.marker.evaluate({"extra": ""})))
+    ]
+
+
 def examine():
     """Return all findings, as a list of Finding in the order of the report."""
-    versions = {package: installed_version(package) for package in PACKAGES}
+    if find_spec("packaging") is None:  # with which the report reads what is needed
+        return [Finding("packaging", "not installed", install_command("packaging"), True)]
+    can_train = installed_version("ivadomed") is not None
     return [
         _python(),
-        *(_package(package, versions) for package in PACKAGES),
-        _plugin(),
-        *_compatibility(versions),
-        _gpu(versions),
+        *(_package(item) for item in requirements()),
+        *_extras(can_train),
+        _plugin(can_train),
+        *_pairs_of_torch(installed_version("torch"), installed_version("torchvision")),
+        _gpu(installed_version("torch")),
         *_habits(),
     ]
 
 
 def _python():
+    from packaging.specifiers import SpecifierSet
+
     version = platform.python_version()
-    if not PYTHON_RANGE[0] <= sys.version_info[:2] < PYTHON_RANGE[1]:
-        return Finding("Python", version, "Use Python 3.10, 3.11 or 3.12, for example: uv venv --python 3.11.", True)
+    try:
+        wanted = importlib.metadata.metadata(PACKAGE)["Requires-Python"]
+    except importlib.metadata.PackageNotFoundError:
+        wanted = None
+    if wanted and not SpecifierSet(wanted).contains(version, prereleases=True):
+        cure = f"Install into an environment of Python {wanted}, for example: uv venv --python 3.13."
+        return Finding("Python", version, cure, True)
     return Finding("Python", f"{version} ({sys.executable})")
 
 
-def _package(package, versions):
-    version = versions[package]
+def _package(requirement):
+    """Look at one package; the cure installs what the requirement asks for."""
+    name, wanted = requirement.name, str(requirement.specifier)
+    version = installed_version(name)
+    # torch and torchvision are built for each other
+    cure = _install_torch() if name in ("torch", "torchvision") else install_command(f"{name}{wanted}")
     if version is None:
-        cure = f"Install it: uv pip install {package}."
-        if package == "snakemake":
-            cure = "Needed by `study` only: uv pip install 'ivadomed_labelfusion[study]' (Python >= 3.11)."
-        elif package == "ivadomed":
-            cure = "See 'Add the plugin to an existing environment' in the README."
-        return Finding(package, "not installed", cure, package not in OPTIONAL)
-    if package == "ivadomed" and not is_supported_host(version):
-        return Finding(
-            package, version, "The plugin knows 2.9.10 and later 2.x: uv pip install 'ivadomed>=2.9.10,<3'.", True
-        )
-    return Finding(package, version)
+        return Finding(name, "not installed", cure, True)
+    if not requirement.specifier.contains(version, prereleases=True):
+        return Finding(name, f"{version}, needed is {wanted}", cure, True)
+    return Finding(name, version)
 
 
-def _plugin():
+def _extras(can_train):
+    """Tell of each extra whether it is there; one that is there only in part, or is too old, is a problem."""
+    for extra, content in EXTRAS.items():
+        title, missing = f"[{extra}]", missing_modules(extra)
+        if missing and not (extra == "ivadomed" and can_train):
+            cure = f"For {content.serves}: {' && '.join(install_commands(extra))}"
+            yield Finding(title, f"not installed ({', '.join(missing)})", cure)
+            continue
+        versions = {item.name: _package(item) for item in requirements(extra)}
+        shown = ("torch", "torchvision", "pybids") if extra == "ivadomed" else tuple(versions)
+        if extra == "ivadomed":
+            yield _host()
+        text = ", ".join(f"{name} {versions[name].state}" for name in shown if name in versions)
+        yield Finding(title, text or "installed")
+        yield from (finding for finding in versions.values() if finding.is_problem)
+
+
+def _host():
+    version = installed_version("ivadomed")
+    if version is None:  # on the path, but not installed
+        return Finding("ivadomed", "version unknown", install_commands("ivadomed")[-1], True)
+    if not is_supported_host(version):
+        cure = install_command("--no-deps", "--ignore-requires-python", HOST)
+        return Finding("ivadomed", f"{version}, known are 2.9.10 and later 2.x", cure, True)
+    return Finding("ivadomed", version)
+
+
+def _plugin(can_train):
     if os.environ.get(SWITCH, "") not in ("", "0"):
-        return Finding("plugin", f"switched off by {SWITCH}", f"Unset {SWITCH} to use it.", True)
+        return Finding("plugin", f"switched off by {SWITCH}", f"Unset {SWITCH} to use it.", can_train)
     site = Path(sysconfig.get_path("purelib"))
     active = any(type(finder).__module__ == "ivadomed_labelfusion_hook" for finder in sys.meta_path)
-    if active:
+    if active and can_train:
         return Finding("plugin", "active: the `ivadomed` command of this environment uses it")
-    missing = [
-        name for name in ("ivadomed_labelfusion.pth", "ivadomed_labelfusion_hook.py") if not (site / name).exists()
-    ]
+    if active:
+        return Finding("plugin", "ready, but there is no ivadomed in this environment to plug into")
+    missing = [name for name in (_hook_starter(), f"{PACKAGE}_hook.py") if not (site / name).exists()]
     if missing:
         return Finding(
             "plugin",
@@ -139,42 +191,37 @@ def _plugin():
     )
 
 
-def _compatibility(versions):
-    if versions["pybids"] and version_numbers(versions["pybids"]) >= (0, 15, 6):
+def _hook_starter():
+    """Return the file through which this Python runs the hook (PEP 829)."""
+    return f"{PACKAGE}.{'start' if sys.version_info >= (3, 15) else 'pth'}"
+
+
+def _pairs_of_torch(torch, torchvision):
+    """Find a torch and a torchvision that were not built for each other."""
+    if not torch or not torchvision:
+        return
+    wanted = _torch_of_torchvision()
+    if wanted and torch not in wanted:
         yield Finding(
-            "pybids for ivadomed",
-            versions["pybids"],
-            "From 0.15.6 on, label files are no longer found: uv pip install 'pybids<0.15.6'.",
+            "torch with torchvision",
+            f"torchvision {torchvision} needs torch {wanted}, found {torch}",
+            # both anew: what the old torchvision asks for may be too old itself
+            f"They must be built for each other: {_install_torch()}",
             True,
         )
-    pandas, numpy = versions["pandas"], versions["numpy"]
-    if pandas and numpy and version_numbers(pandas) < (2,) and version_numbers(numpy) >= (2,):
+    elif "+cpu" in torch and "+" not in torchvision:
         yield Finding(
-            "pandas with numpy",
-            f"pandas {pandas} with numpy {numpy}",
-            "pandas 1 does not import with numpy 2: uv pip install 'numpy<2', or 'pandas>=2.2,<3'.",
+            "torch with torchvision",
+            f"torch {torch} with torchvision {torchvision}",
+            "A CPU-only torch does not work with PyPI's torchvision (operator torchvision::nms does not exist). Both "
+            f"from PyTorch's CPU index: {_install_torch('--index-url', 'https://download.pytorch.org/whl/cpu')}",
             True,
         )
-    torch, torchvision = versions["torch"], versions["torchvision"]
-    if torch and version_numbers(torch) < (2, 6):
-        yield Finding("torch", torch, "Safe loading needs torch >= 2.6: uv pip install 'torch>=2.6'.", True)
-    if torch and torchvision:
-        wanted = _torch_of_torchvision()
-        if wanted and torch not in wanted:
-            yield Finding(
-                "torch with torchvision",
-                f"torchvision {torchvision} needs torch {wanted}, found {torch}",
-                f"They must be built for each other: uv pip install 'torch{wanted}' torchvision=={torchvision}.",
-                True,
-            )
-        elif "+cpu" in torch and "+" not in torchvision:
-            yield Finding(
-                "torch with torchvision",
-                f"torch {torch} with torchvision {torchvision}",
-                "A CPU-only torch does not work with PyPI's torchvision (operator torchvision::nms does not exist): "
-                "install both from PyPI, or both from PyTorch's CPU index.",
-                True,
-            )
+
+
+def _install_torch(*options):
+    pair = (item for item in requirements("ivadomed") if item.name in ("torch", "torchvision"))
+    return install_command("--upgrade", *options, *(f"{item.name}{item.specifier}" for item in pair))
 
 
 def _torch_of_torchvision():
@@ -188,7 +235,7 @@ def _torch_of_torchvision():
     return None
 
 
-def _gpu(versions):
+def _gpu(torch):
     program = shutil.which("nvidia-smi")
     if program is None:
         return Finding("GPU", "none found (no nvidia-smi): training runs on the CPU")
@@ -199,9 +246,13 @@ def _gpu(versions):
             "GPU", "nvidia-smi fails", f"Repair the driver: {result.stderr.strip() or result.stdout.strip()}", True
         )
     names = "; ".join(line.strip() for line in result.stdout.splitlines() if line.strip())
-    if "+cpu" in (versions["torch"] or ""):
+    if "+cpu" in (torch or ""):
         return Finding(
-            "GPU", names, "The installed torch is a CPU build and ignores it: install torch from PyPI.", True
+            "GPU",
+            names,
+            "The installed torch is a CPU build and ignores it. Build for the GPU, from PyPI: "
+            f"{_install_torch('--force-reinstall')}",
+            True,
         )
     return Finding("GPU", names)
 

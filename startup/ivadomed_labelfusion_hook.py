@@ -1,8 +1,9 @@
 """Start-up hook: switches ivadomed_labelfusion on as soon as ivadomed is imported.
 
-Every interpreter of the environment runs this file, so it imports nothing beyond what Python has already loaded, and
-no error of the plugin can stop an interpreter: it becomes a warning. Set IVADOMED_LABELFUSION_DISABLE=1 to leave
-ivadomed untouched.
+Every interpreter of the environment imports this file and calls ``start``: through the ``.start`` file from Python 3.15
+on (PEP 829), before that through the ``.pth`` file. So it imports nothing beyond what Python has already loaded, and no
+error of the plugin can stop an interpreter: it becomes a warning. Set IVADOMED_LABELFUSION_DISABLE=1 to leave ivadomed
+untouched.
 """
 
 import os
@@ -86,6 +87,9 @@ def stay_in_front(event, arguments):
                 sys.meta_path.insert(0, finder)
 
 
-if os.environ.get(SWITCH, "") in ("", "0"):
-    sys.meta_path.insert(0, IvadomedWatcher())
-    sys.addaudithook(stay_in_front)
+def start():
+    """Wait for ivadomed from now on; once, however often and through whichever file it is called."""
+    is_off = os.environ.get(SWITCH, "") not in ("", "0")
+    if not is_off and not any(type(finder) is IvadomedWatcher for finder in sys.meta_path):
+        sys.meta_path.insert(0, IvadomedWatcher())
+        sys.addaudithook(stay_in_front)

@@ -1,49 +1,100 @@
 """The doctor: findings and cures."""
 
-import pytest
+import re
+import shlex
 
-from ivadomed_labelfusion import environment
+import pytest
+from packaging.requirements import Requirement
+
+from ivadomed_labelfusion import environment, extras
 from ivadomed_labelfusion.cli import main
 from ivadomed_labelfusion.config import TEMPLATES_DIR
+from ivadomed_labelfusion.extras import EXTRAS
+
+CAN_TRAIN = not extras.missing_modules("ivadomed")
 
 
 def texts(findings):
     return "\n".join(f"{finding.what}: {finding.state} {finding.cure}" for finding in findings)
 
 
+@pytest.mark.skipif(not CAN_TRAIN, reason="the extra 'ivadomed' is not installed")
 def test_this_environment_is_well(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "All is well." in out
+    assert "not installed" not in out
     assert "plugin" in out
     assert "ivadomed " in out
 
 
+def with_versions(monkeypatch, **versions):
+    """Let packages seem to have other versions; None takes one away."""
+    real = environment.installed_version
+    monkeypatch.setattr(environment, "installed_version", lambda name: versions.get(name, real(name)))
+
+
+@pytest.mark.skipif(not CAN_TRAIN, reason="the extra 'ivadomed' is not installed")
 @pytest.mark.parametrize(
-    ("versions", "cure"),
+    ("package", "version"),
     [
-        ({"pybids": "0.16.3"}, "pybids<0.15.6"),
-        ({"pandas": "1.5.3", "numpy": "2.1.0"}, "numpy<2"),
-        ({"torch": "2.4.1"}, "torch>=2.6"),
-        ({"torch": "2.6.0"}, "They must be built for each other"),
+        ("pandas", "1.5.3"),
+        ("pybids", "0.14.0"),
+        ("torch", "2.4.1"),
+        ("torchio", "2.0.1"),
+        ("torchvision", None),
+        ("loguru", None),
+        ("ivadomed", "2.6.1"),
+        ("ivadomed", "3.0.0"),
     ],
 )
-def test_conflicts_have_cures(versions, cure):
-    everything = {package: environment.installed_version(package) for package in environment.PACKAGES}
-    found = list(environment._compatibility({**everything, **versions}))
-    assert cure in texts(found)
-    assert all(finding.is_problem for finding in found)
+def test_cures_install_what_the_doctor_then_calls_well(monkeypatch, package, version):
+    with_versions(monkeypatch, **{package: version})
+    found = [finding for finding in environment.examine() if finding.is_problem and finding.what == package]
+    assert found
+    assert version is None or version in found[0].state
+    asked = [Requirement(word) for word in shlex.split(found[0].cure) if re.match(r"[\w-]+[<>=]", word)]
+    (wanted,) = (item for item in asked if item.name == package)
+    if version is not None:
+        assert not wanted.specifier.contains(version)
+    ranges = {item.name: item.specifier for extra in ("", "ivadomed") for item in environment.requirements(extra)}
+    for item in asked:
+        if item.name == "ivadomed":
+            # pip refuses ivadomed otherwise
+            assert "--no-deps --ignore-requires-python" in found[0].cure
+            assert not {"2.6.1", "3.0.0"} & set(item.specifier.filter(["2.6.1", "2.9.10", "3.0.0"]))
+        else:
+            assert item.specifier == ranges[item.name]
 
 
-def test_a_foreign_ivadomed_and_a_missing_package_are_problems():
-    assert environment._package("ivadomed", {"ivadomed": "2.6.1"}).is_problem
-    assert environment._package("torch", {"torch": None}).is_problem
-    assert not environment._package("snakemake", {"snakemake": None}).is_problem
+@pytest.mark.skipif(not CAN_TRAIN, reason="the extra 'ivadomed' is not installed")
+def test_torch_and_torchvision_are_cured_together():
+    (found,) = environment._pairs_of_torch("2.6.0", environment.installed_version("torchvision"))
+    assert "They must be built for each other" in found.cure
+    assert "torch>=2.6" in found.cure
+    assert "torchvision>=" in found.cure
+    assert found.is_problem
+
+
+def test_without_ivadomed_the_core_is_well_and_nothing_is_pretended(monkeypatch):
+    with_versions(monkeypatch, ivadomed=None)
+    monkeypatch.setattr(environment, "missing_modules", lambda extra: list(EXTRAS[extra].modules))
+    monkeypatch.setattr(environment, "clone_of_environment", lambda: None, raising=False)
+    monkeypatch.setattr(extras, "clone_of_environment", lambda: None)
+    found = environment.examine()
+    text = texts(found)
+    assert [finding.what for finding in found if finding.is_problem] == []
+    assert "there is no ivadomed in this environment" in text
+    assert "the `ivadomed` command of this environment uses it" not in text
+    for extra in EXTRAS:
+        assert f"[{extra}]: not installed" in text
+        assert f"'ivadomed_labelfusion[{extra}]'" in text
 
 
 def test_the_switch_is_reported(monkeypatch):
     monkeypatch.setenv("IVADOMED_LABELFUSION_DISABLE", "1")
-    assert "switched off" in environment._plugin().state
+    assert "switched off" in environment._plugin(True).state
+    assert not environment._plugin(False).is_problem
 
 
 @pytest.mark.parametrize(

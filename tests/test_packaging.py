@@ -1,11 +1,13 @@
 """A wheel, a plain and an editable install each make the unchanged ``ivadomed`` command load the plugin."""
 
+import email
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -46,15 +48,48 @@ def wheel(checkout):
 
 def test_the_wheel_holds_hook_templates_and_data(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    assert "ivadomed_labelfusion.pth" in names
-    assert "ivadomed_labelfusion_hook.py" in names
+    for name in ("ivadomed_labelfusion.pth", "ivadomed_labelfusion.start", "ivadomed_labelfusion_hook.py"):
+        assert name in names
+    assert "ivadomed_labelfusion/py.typed" in names
+    assert "ivadomed_labelfusion/study/workflow/Snakefile" in names
+    assert any(name.startswith("ivadomed_labelfusion/study/data/") for name in names)
     templates = [name for name in names if re.fullmatch(r"ivadomed_labelfusion/config_templates/\w+\.json", name)]
     assert len(templates) == 12
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "startup/"))]
 
 
+def test_the_source_distribution_builds_the_same_wheel_offline(checkout, wheel, tmp_path):
+    pytest.importorskip("setuptools", reason="setuptools is not installed")
+    uv("build", "--sdist", "--out-dir", str(tmp_path), str(checkout))
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as source:
+        source.extractall(tmp_path, filter="data")
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    # setuptools of this environment, no network
+    without = ("--offline", "--no-build-isolation", "--python", sys.executable)
+    uv("build", "--wheel", *without, "--out-dir", str(tmp_path), str(folder))
+    (again,) = tmp_path.glob("*.whl")
+    assert sorted(zipfile.ZipFile(again).namelist()) == sorted(zipfile.ZipFile(wheel).namelist())
+
+
+def test_metadata_are_complete(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = email.message_from_bytes(archive.read(name))
+    assert metadata["Author"]
+    assert metadata["License"] == "MIT"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert any(url.startswith("Paper, https://") for url in metadata.get_all("Project-URL"))
+    assert {"ivadomed", "prepare", "study", "slurm", "all"} == set(metadata.get_all("Provides-Extra"))
+    core = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    # an upper bound would keep the core out of other tools' environments
+    assert not [line for line in core if "<" in line or "==" in line or ";" in line]
+    assert not {"torch", "SimpleITK", "ivadomed"} & {re.match(r"[\w-]+", line).group() for line in core}
+
+
 @pytest.mark.parametrize("kind", ["wheel", "plain", "editable"])
 def test_the_unchanged_command_loads_the_plugin(checkout, wheel, tmp_path, kind):
+    pytest.importorskip("ivadomed", reason="the extra 'ivadomed' is not installed")
     environment = tmp_path / "venv"
     uv("venv", "--python", sys.executable, str(environment))
     python = environment / "bin" / "python"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +10,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
+from ivadomed_labelfusion.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 HOOK = ROOT / "startup" / "ivadomed_labelfusion_hook.py"
@@ -42,13 +45,14 @@ def fake_environment(folder, plugin):
         sys.meta_path[:] = [f for f in sys.meta_path if "labelfusion" not in type(f).__module__ + str(f)]
         sys.modules.pop("ivadomed_labelfusion_hook", None)
         import ivadomed_labelfusion_hook
+        ivadomed_labelfusion_hook.start()
     """)
 
 
 def test_the_hook_is_installed_and_is_the_one_of_this_checkout():
     site = Path(sysconfig.get_path("purelib"))
-    assert (site / "ivadomed_labelfusion.pth").read_text() == (HOOK.parent / "ivadomed_labelfusion.pth").read_text()
-    assert (site / "ivadomed_labelfusion_hook.py").read_text() == HOOK.read_text()
+    for name in ("ivadomed_labelfusion.pth", "ivadomed_labelfusion.start", "ivadomed_labelfusion_hook.py"):
+        assert (site / name).read_text() == (HOOK.parent / name).read_text()
 
 
 def test_the_hook_imports_nothing_new():
@@ -59,10 +63,59 @@ def test_the_hook_imports_nothing_new():
         sys.path.insert(0, {str(HOOK.parent)!r})
         sys.modules.pop("ivadomed_labelfusion_hook", None)
         import ivadomed_labelfusion_hook
+        ivadomed_labelfusion_hook.start()
         print(sorted(set(sys.modules) - before - {{"ivadomed_labelfusion_hook"}}))
         """
     )
     assert out == "[]"
+
+
+def test_the_hook_waits_once_however_often_it_is_started():
+    out, _ = run(
+        f"""
+        import sys
+        sys.path.insert(0, {str(HOOK.parent)!r})
+        import ivadomed_labelfusion_hook as hook
+        hook.start(), hook.start()
+        print(sum(type(finder).__name__ == "IvadomedWatcher" for finder in sys.meta_path))
+        """
+    )
+    assert out == "1"
+
+
+def python_with_start_files():
+    """Return an interpreter of Python 3.15 or later, or None."""
+    if sys.version_info >= (3, 15):
+        return sys.executable
+    return next(filter(None, (shutil.which(f"python3.{minor}") for minor in range(15, 20))), None)
+
+
+@pytest.mark.parametrize("kind", ["pth", "start"])
+def test_each_file_starts_the_hook_by_itself(tmp_path, kind):
+    python = sys.executable if kind == "pth" else python_with_start_files()
+    if python is None:
+        pytest.skip("no Python 3.15 here, which is the first that reads .start files")
+    site = tmp_path / "site"
+    site.mkdir()
+    for name in (f"ivadomed_labelfusion.{kind}", "ivadomed_labelfusion_hook.py"):
+        shutil.copy(HOOK.parent / name, site / name)
+    (tmp_path / "stand_in").mkdir()
+    code = fake_environment(tmp_path / "stand_in", "def enable(): print('enabled')").replace(
+        "import ivadomed_labelfusion_hook\nivadomed_labelfusion_hook.start()",
+        f"import site; site.addsitedir({str(site)!r})",
+    )
+    assert "addsitedir" in code
+    result = subprocess.run([python, "-c", code + "import ivadomed.main\n"], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "enabled"
+
+
+def test_the_start_file_names_the_function():
+    module, _, function = (HOOK.parent / "ivadomed_labelfusion.start").read_text().strip().partition(":")
+    specification = importlib.util.spec_from_file_location(module, HOOK)
+    hook = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(hook)
+    assert module == HOOK.stem
+    assert callable(getattr(hook, function))
 
 
 def test_a_bare_interpreter_imports_neither_the_plugin_nor_ivadomed():
@@ -145,6 +198,7 @@ def test_other_modules_pass_through(name):
     before = list(sys.meta_path)
     try:
         specification.loader.exec_module(hook)
+        hook.start()
         assert hook.IvadomedWatcher().find_spec(name) is None
     finally:
         sys.meta_path[:] = before
@@ -163,7 +217,7 @@ def test_the_package_imports_nothing_heavy():
     assert out == "False\n[]"
 
 
-@pytest.mark.parametrize("command", ["demo", "fuse", "evaluate", "prepare", "phantom", "study", "check", "doctor"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command_needs_neither_torch_nor_ivadomed(command):
     out, _ = run(
         f"""

@@ -17,6 +17,7 @@ COMMANDS = {
     "study": "train candidates over many splits and make the paper's tables and figures",
     "check": "check an ivadomed configuration file",
     "doctor": "report versions, whether the plugin is active, and what is wrong with a cure for each",
+    "completion": "print a completion script for bash, zsh or tcsh",
 }
 
 EPILOG = """examples:

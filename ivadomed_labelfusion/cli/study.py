@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.extras import require
 
 EPILOG = """examples:
   ivadomed_labelfusion study run --bids MSSEG2016 --output study_ms --template ms --splits paper --cores 8
@@ -242,6 +243,8 @@ def _run(parsed):
     from ivadomed_labelfusion.study.prepare import check_study, prepare_study
     from ivadomed_labelfusion.study.results import has_comparison, has_finished_models, write_results
 
+    if not parsed.dry_run:
+        require("study", "ivadomed", what="study run")
     study = _study_from_arguments(parsed)
     if parsed.profile:
         run.check_profile(parsed.profile)
@@ -256,7 +259,6 @@ def _run(parsed):
     if parsed.dry_run:
         _print_plan(study)
         return 0
-    run.require_snakemake()
     check_study(study)
     with run.only_run(study.folder) as lock:
         study = prepare_study(study)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ivadomed_labelfusion.config.keys import (
+    CHOICES,
     KNOWN_KEYS,
     LOSSES,
     MODELS,
@@ -133,11 +134,11 @@ def _unknown_keys(mapping, known, prefix, level, problems):
 
 
 def _check_names(config):
-    loss = _section(_section(config, "training_parameters"), "loss").get("name")
-    if loss is not None and loss not in LOSSES:
+    loss = _section(_section(config, "training_parameters"), "loss").get("name", "DiceLoss")
+    if loss not in LOSSES:
         yield "training_parameters.loss.name", f"unknown loss {loss!r}.{_nearest(loss, LOSSES)}"
-    model = _section(config, "default_model").get("name")
-    if model is not None and model not in MODELS + PLUGIN_MODELS:
+    model = _section(config, "default_model").get("name", "Unet")
+    if model not in MODELS + PLUGIN_MODELS:
         yield "default_model.name", f"unknown model {model!r}.{_nearest(model, MODELS + PLUGIN_MODELS)}"
 
 
@@ -201,20 +202,20 @@ def _check_fusion(config):
         yield "transformation.FuseRaters", str(error)
 
 
+def _choice(key, value):
+    """Find a word that is not among the choices of a key."""
+    if value not in CHOICES[key]:
+        yield key, f"must be one of {', '.join(CHOICES[key])}, got {value!r}."
+
+
 def _check_sampling(config):
     transformation = _section(config, "transformation")
     if "SampleRater" not in transformation:
         return
     options = _section(transformation, "SampleRater")
-    choices = {
-        "policy": ("uniform", "balanced", "weighted"),
-        "unit": ("slice", "volume"),
-        "validation": ("sampled", "average"),
-    }
-    for name, allowed in choices.items():
-        value = options.get(name, allowed[0])
-        if value not in allowed:
-            yield f"transformation.SampleRater.{name}", f"must be one of {', '.join(allowed)}, got {value!r}."
+    for name in ("policy", "unit", "validation"):
+        key = f"transformation.SampleRater.{name}"
+        yield from _choice(key, options.get(name, CHOICES[key][0]))
     seed = options.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         yield "transformation.SampleRater.seed", f"must be a whole number >= 0, got {seed!r}."
@@ -264,9 +265,7 @@ def _check_model(config):
                 f"has no effect on {name}. Use SoftSegUnet or SoftSegModified3DUNet, or remove it.",
             )
         return
-    normalization = model.get("normalization", "batch")
-    if normalization not in ("batch", "sample", "running"):
-        yield "default_model.normalization", f"must be one of batch, sample, running, got {normalization!r}."
+    yield from _choice("default_model.normalization", model.get("normalization", "batch"))
     if model.get("final_activation", "relu") != "relu":
         yield (
             "default_model.final_activation",
@@ -282,17 +281,9 @@ def _check_values(config):
     if not uses_plugin(config):
         return
     loader, training = _section(config, "loader_parameters"), _section(config, "training_parameters")
-    choices = (
-        ("loader_parameters.slice_axis", loader.get("slice_axis", "axial"), ("axial", "sagittal", "coronal")),
-        (
-            "training_parameters.scheduler.lr_scheduler.name",
-            _section(_section(training, "scheduler"), "lr_scheduler").get("name", "CosineAnnealingLR"),
-            ("CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR"),
-        ),
-    )
-    for key, value, allowed in choices:
-        if value not in allowed:
-            yield key, f"must be one of {', '.join(allowed)}, got {value!r}."
+    yield from _choice("loader_parameters.slice_axis", loader.get("slice_axis", "axial"))
+    scheduler = _section(_section(training, "scheduler"), "lr_scheduler").get("name", "CosineAnnealingLR")
+    yield from _choice("training_parameters.scheduler.lr_scheduler.name", scheduler)
     yield from wrong_values(config)
     split = _section(config, "split_dataset")
     fractions = [split.get(name, 0.0) for name in ("train_fraction", "test_fraction")]

@@ -110,7 +110,25 @@ _MODEL = dict.fromkeys(
     ANY,
 )
 
+# what keys may say that take one of a few words
+CHOICES = {
+    "loader_parameters.slice_axis": ("axial", "sagittal", "coronal"),
+    "training_parameters.loss.name": LOSSES,
+    "training_parameters.scheduler.lr_scheduler.name": (
+        "CosineAnnealingLR",
+        "CosineAnnealingWarmRestarts",
+        "CyclicLR",
+    ),
+    "default_model.name": MODELS + PLUGIN_MODELS,
+    "default_model.normalization": ("batch", "sample", "running"),
+    "transformation.SampleRater.policy": ("uniform", "balanced", "weighted"),
+    "transformation.SampleRater.unit": ("slice", "volume"),
+    "transformation.SampleRater.validation": ("sampled", "average"),
+}
+
 KNOWN_KEYS = {
+    # for editors, see `ivadomed_labelfusion check --schema`
+    "$schema": VALUE,
     "command": VALUE,
     "gpu_ids": VALUE,
     "path_output": VALUE,

@@ -4,7 +4,8 @@ Python takes any text for true: ``"allow_missing_raters": "False"`` would switch
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 
 def _is_whole(value):
@@ -16,25 +17,61 @@ def is_number(value):
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-# kinds: what to say, and when it is met
-_FLAG = "true or false", lambda value: value is None or isinstance(value, bool)
-_COUNT = "a whole number of at least 1", lambda value: _is_whole(value) and value >= 1
-_WHOLE = "a whole number of at least 0", lambda value: _is_whole(value) and value >= 0
-_POSITIVE = "a number above 0", lambda value: is_number(value) and value > 0
-_NOT_NEGATIVE = "a number of at least 0", lambda value: is_number(value) and value >= 0
-_SHARE = "a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1
-_NUMBER = "a number", is_number
-_OBJECT = "a JSON object", lambda value: isinstance(value, Mapping)
-_NAMES = (
+@dataclass(frozen=True)
+class Kind:
+    """What a value must be.
+
+    Attributes:
+        expected (str): In words, to follow "must be".
+        is_right (callable): Takes a value of JSON, tells whether it is so.
+        schema (dict): The same as a JSON Schema.
+    """
+
+    expected: str
+    is_right: Callable
+    schema: dict
+
+
+def _is_size(value):
+    return isinstance(value, list) and len(value) in (2, 3) and all(_is_whole(n) and n >= 1 for n in value)
+
+
+_FLAG = Kind("true or false", lambda value: value is None or isinstance(value, bool), {"type": ["boolean", "null"]})
+_COUNT = Kind(
+    "a whole number of at least 1",
+    lambda value: _is_whole(value) and value >= 1,
+    {"type": "integer", "minimum": 1},
+)
+_WHOLE = Kind(
+    "a whole number of at least 0",
+    lambda value: _is_whole(value) and value >= 0,
+    {"type": "integer", "minimum": 0},
+)
+_POSITIVE = Kind(
+    "a number above 0", lambda value: is_number(value) and value > 0, {"type": "number", "exclusiveMinimum": 0}
+)
+_NOT_NEGATIVE = Kind(
+    "a number of at least 0", lambda value: is_number(value) and value >= 0, {"type": "number", "minimum": 0}
+)
+_SHARE = Kind(
+    "a number from 0 to 1",
+    lambda value: is_number(value) and 0 <= value <= 1,
+    {"type": "number", "minimum": 0, "maximum": 1},
+)
+_NUMBER = Kind("a number", is_number, {"type": "number"})
+_OBJECT = Kind("a JSON object", lambda value: isinstance(value, Mapping), {"type": "object"})
+_NAMES = Kind(
     "a list of names",
     lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    {"type": "array", "items": {"type": "string"}},
 )
-_SIZE = (
+_SIZE = Kind(
     "a list of 2 or 3 whole numbers of at least 1",
-    lambda value: isinstance(value, list) and len(value) in (2, 3) and all(_is_whole(n) and n >= 1 for n in value),
+    _is_size,
+    {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 3},
 )
 
-_KINDS = {
+KINDS = {
     "debugging": _FLAG,
     "loader_parameters": {
         "contrast_params": {"training_validation": _NAMES, "testing": _NAMES},
@@ -86,7 +123,7 @@ def wrong_values(config):
     Args:
         config (Mapping): A configuration whose sections are objects.
     """
-    yield from _wrong_below(config, _KINDS, "")
+    yield from _wrong_below(config, KINDS, "")
 
 
 def _wrong_below(section, kinds, prefix):
@@ -98,6 +135,5 @@ def _wrong_below(section, kinds, prefix):
             if isinstance(value, Mapping):
                 yield from _wrong_below(value, kind, f"{path}.")
             continue
-        expected, is_right = kind
-        if not is_right(value):
-            yield path, f"must be {expected}, got {value!r}."
+        if not kind.is_right(value):
+            yield path, f"must be {kind.expected}, got {value!r}."

@@ -9,6 +9,7 @@ from ivadomed_labelfusion.demo.progress import FollowedOutput
 from ivadomed_labelfusion.demo.settings import CANDIDATES, SETTINGS, demo_config
 from ivadomed_labelfusion.demo.table import collect_results, write_tables
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.extras import require
 from ivadomed_labelfusion.figures import save_figure
 from ivadomed_labelfusion.files import read_json, write_json
 
@@ -27,8 +28,9 @@ def run_demo(dataset="ms", *, output, seed=1, quick=False, say=print):
         Path: The folder with ``results.csv``, ``results.md`` and ``comparison.png``.
 
     Raises:
-        InputError: If the folder holds something else.
+        InputError: If the folder holds something else, or the extra ``ivadomed`` is not installed.
     """
+    require("ivadomed", what="demo")
     settings = SETTINGS[dataset, quick]
     output = Path(output).absolute()
     _claim(output, {"dataset": dataset, "seed": seed, "quick": quick})

@@ -17,6 +17,7 @@ from ivadomed_labelfusion.host import (
     film,
     images,
     inter_rater,
+    layouts,
     loading,
     models,
     reconstruction,
@@ -95,6 +96,7 @@ PATCHES = (
         "save_onnx_model",
         training.save_onnx_model,
         "its operator set is too old for torch >= 2.9, which then prints tracebacks",
+        wraps=True,
     ),
     Patch(
         "main", "BidsDataframe", RaterBidsDataframe, "suffixes match anywhere in a path; one channel per suffix only"
@@ -115,6 +117,7 @@ PATCHES = (
         wraps=True,
     ),
     Patch("config_manager", "load_json", read_json, "refuses a byte-order mark"),
+    Patch("loader.bids_dataframe", "pybids", layouts.LenientBids(), "pybids >= 0.15.6 drops labels by their names"),
     Patch("main", "check_multiple_raters", run.check_multiple_raters, _OUTSIDE_TRAINING, wraps=True),
     Patch("main", "save_config_file", run.save_config_file, "--segment fails for 3D models by name", wraps=True),
     Patch("main", "run_segment_command", segment.run_segment_command, "finds channels by suffix only", wraps=True),

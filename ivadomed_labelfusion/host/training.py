@@ -8,6 +8,7 @@ import torch
 from ivadomed import training as imed_training
 from torch.utils.data import DataLoader
 
+from ivadomed_labelfusion.environment import version_numbers
 from ivadomed_labelfusion.host import transfer
 from ivadomed_labelfusion.host.loading import TrainingTorch, load
 
@@ -59,8 +60,19 @@ def train(original):
     return wrapped
 
 
-def save_onnx_model(model, inputs, model_path):
-    """Export a model to ONNX; stands in for ``ivadomed.utils.save_onnx_model``.
+def save_onnx_model(original):
+    """Wrap ``ivadomed.utils.save_onnx_model``: torch >= 2.9 no longer exports as it asks for, older ones do."""
+
+    def wrapped(model, inputs, model_path):
+        # before 2.9 the exporter that is used here fails on up-sampling
+        export = original if version_numbers(torch.__version__) < (2, 9) else _export_onnx
+        export(model, inputs, model_path)
+
+    return wrapped
+
+
+def _export_onnx(model, inputs, model_path):
+    """Export a model to ONNX.
 
     Batch size and spatial size stay free, as in ivadomed; the number of channels is the model's. The model is put into
     evaluation mode.

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.extras import require
 from ivadomed_labelfusion.prepare import _dataset
 from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
 from ivadomed_labelfusion.prepare._source import Files
@@ -80,6 +81,8 @@ def prepare_msseg2016(raw, out, *, contrasts=None, space="preprocessed", **optio
     if space not in SPACES:
         raise InputError(f"space must be one of {', '.join(SPACES)}, got {space!r}.")
     chosen = tuple(CONTRASTS) if contrasts is None else _contrasts(contrasts)
+    if space == "raw" and len(chosen) > 1:
+        require("prepare", what="prepare msseg2016 --space raw")
     return _dataset.run(raw, out, functools.partial(plan, contrasts=chosen, space=space), _accept, **options)
 
 

@@ -3,13 +3,13 @@
 Everything here follows from the finished models and is made anew each time; models are never touched.
 """
 
-import importlib.metadata
 import statistics
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ivadomed_labelfusion._version import __version__
+from ivadomed_labelfusion.environment import installed_version
 from ivadomed_labelfusion.files import read_json, write_json, write_text
 from ivadomed_labelfusion.stats import OPTIMISM_NOTE
 from ivadomed_labelfusion.study import figures as study_figures
@@ -200,7 +200,9 @@ def _readme(study, tables, folder, files):
 
 def _made_with(study):
     """Return the note on software and training time."""
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("ivadomed", "torch")]
+    # results can be made where nothing can be trained
+    found = ((name, installed_version(name)) for name in ("ivadomed", "torch"))
+    versions = [f"{name} {version}" for name, version in (("ivadomed_labelfusion", __version__), *found) if version]
     trained = [
         read_json(path)
         for members in study.models().values()
@@ -210,7 +212,7 @@ def _made_with(study):
     seconds = [entry["seconds"] for entry in trained]
     resumed = sum(entry["resumed"] for entry in trained)
     return (
-        f"Collected with ivadomed_labelfusion {__version__}, {', '.join(versions)}; {len(seconds)} trainings took "
+        f"Collected with {', '.join(versions)}; {len(seconds)} trainings took "
         f"{duration_text(sum(seconds))} together, {statistics.median(seconds):.0f} s in the median"
         + (f" ({resumed} were resumed, of which only the last part counts)." if resumed else ".")
     )

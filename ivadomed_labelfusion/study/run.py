@@ -8,26 +8,14 @@ import socket
 import subprocess
 import sys
 from importlib import resources
-from importlib.util import find_spec
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.extras import require
 from ivadomed_labelfusion.files import try_lock, write_text
 from ivadomed_labelfusion.study.follow import end_group, follow
 
 SHIPPED_PROFILES = ("slurm",)
-
-
-def require_snakemake():
-    """Check that the engine is there.
-
-    Raises:
-        InputError: If not; the message names the command that installs it.
-    """
-    if sys.version_info < (3, 11):
-        raise InputError("'study run' must have Python 3.11 or newer, which Snakemake needs. Use a newer environment.")
-    if find_spec("snakemake") is None:
-        raise InputError("'study run' needs Snakemake. In a clone: uv pip install --override overrides.txt '.[study]'")
 
 
 def count_gpus():
@@ -68,11 +56,8 @@ def check_profile(profile):
     Raises:
         InputError: If ``profile`` is neither shipped nor a folder with a ``config.yaml``, or lacks its plugin.
     """
-    if profile == "slurm" and find_spec("snakemake_executor_plugin_slurm") is None:
-        raise InputError(
-            "--profile slurm needs Snakemake's SLURM plugin. Install it with: "
-            "pip install snakemake-executor-plugin-slurm"
-        )
+    if profile == "slurm":
+        require("slurm", what="study run --profile slurm")
     if profile not in SHIPPED_PROFILES and not (Path(profile) / "config.yaml").exists():
         raise InputError(
             f"--profile must be {' or '.join(SHIPPED_PROFILES)}, or a folder with Snakemake's config.yaml, "

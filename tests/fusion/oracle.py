@@ -1,7 +1,7 @@
 """Masks with known habits, and SimpleITK's answers."""
 
 import numpy as np
-import SimpleITK as sitk
+import pytest
 
 
 def random_masks(seed, n_raters, shape, *, foreground=0.2, hit=0.85, false_alarm=0.05):
@@ -48,6 +48,7 @@ def without_ties(label_maps):
 
 def itk_staple(masks, **settings):
     """SimpleITK's posterior, sensitivities and specificities."""
+    sitk = pytest.importorskip("SimpleITK")
     staple = sitk.STAPLEImageFilter()
     staple.SetForegroundValue(1.0)
     for name, value in settings.items():
@@ -58,6 +59,7 @@ def itk_staple(masks, **settings):
 
 def itk_multilabel_staple(label_maps, **settings):
     """SimpleITK's fused labels."""
+    sitk = pytest.importorskip("SimpleITK")
     staple = sitk.MultiLabelSTAPLEImageFilter()
     for name, value in settings.items():
         getattr(staple, f"Set{name}")(value)

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -17,6 +16,7 @@ MASKS = random_masks(1, 5, (12, 13, 4))
 
 
 def itk_dice(left, right):
+    sitk = pytest.importorskip("SimpleITK")
     overlap = sitk.LabelOverlapMeasuresImageFilter()
     overlap.Execute(sitk.GetImageFromArray(left.astype(np.uint8)), sitk.GetImageFromArray(right.astype(np.uint8)))
     return overlap.GetDiceCoefficient(1)

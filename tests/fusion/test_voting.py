@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -47,6 +46,7 @@ def test_dtypes_of_the_results():
 
 def test_majority_of_label_maps_equals_simpleitk():
     maps = random_label_maps(2, 5, (12, 11, 4), 4, right=0.5)
+    sitk = pytest.importorskip("SimpleITK")
     expected = sitk.GetArrayFromImage(sitk.LabelVoting([sitk.GetImageFromArray(labels) for labels in maps], 255))
     tied = expected == 255
     assert tied.any()

@@ -12,6 +12,7 @@ import pytest
 
 import ivadomed_labelfusion
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.host.layouts import LenientBids
 from tests.host.loading import context_of, dataset, table
 from tests.tiny import make_config, make_dataset, save, suffix
 
@@ -29,8 +30,9 @@ def enabled():
 
 
 @pytest.fixture(autouse=True)
-def _plugin_off(stock):
-    """Every test starts on stock ivadomed."""
+def _plugin_off(stock, monkeypatch):
+    """Every test starts on stock ivadomed, but for the labels that current pybids does not find (test_layouts.py)."""
+    monkeypatch.setattr("ivadomed.loader.bids_dataframe.pybids", LenientBids())
 
 
 def two_classes(folder, template="scgm_conv_random", n_raters=4, **changes):

@@ -16,6 +16,7 @@ def test_no_dp_contrast_tells_what_exists_and_how_to_go_on(tmp_path):
         prepare_msseg2016(RAW, tmp_path / "out")
     assert "no subject has a preprocessed PDw image" in str(error.value)
     assert "--contrasts FLAIR T1w ce-gadolinium_T1w T2w" in str(error.value)
+    pytest.importorskip("SimpleITK")
     with pytest.raises(InputError, match="There is a preprocessed one: try --space preprocessed"):
         prepare_msseg2016(RAW, tmp_path / "out", space="raw")
 

@@ -67,6 +67,7 @@ def test_a_failed_overwrite_leaves_the_old_dataset(scgm_raw, tmp_path, digest):
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_leaves_no_half_dataset(tmp_path, sent):
     """Stop the real command in the middle of a conversion with registration."""
+    pytest.importorskip("SimpleITK")
     raw = generate_msseg2016(tmp_path / "raw", subjects=6, size="tiny")
     out = tmp_path / "out"
     command = [
@@ -166,6 +167,7 @@ def test_data_prep_scripts(scgm_source, msseg_source, tmp_path):
 
 def test_raw_images_are_registered_to_flair(tmp_path, digest):
     """The phantom's known motion is found again: T1 in slices of 4.5 mm within 2 mm, T2 in 6.5 mm within 3 mm."""
+    pytest.importorskip("SimpleITK")
     raw = generate_msseg2016(tmp_path / "raw", subjects=1, size="small")
     prepare_msseg2016(raw, tmp_path / "out", space="raw", contrasts=["FLAIR", "T1w", "T2w"])
     truth = json.loads((raw / "phantom.json").read_text())["truth"]["Center_01/Patient_01"]["motion"]
@@ -202,7 +204,7 @@ def test_raw_images_are_registered_to_flair(tmp_path, digest):
 
 def test_fused_derivatives_are_what_the_masks_say(scgm_source, msseg_source, tmp_path, capsys):
     """Average and majority by numpy, STAPLE by SimpleITK; the whole dataset appears with them at once."""
-    import SimpleITK as sitk
+    sitk = pytest.importorskip("SimpleITK")
 
     arguments = ["prepare", "msseg2016", str(msseg_source), str(tmp_path / "ms"), "--quiet"]
     assert main([*arguments, "--fuse", "staple", "average", "majority"]) == 0

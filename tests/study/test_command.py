@@ -67,6 +67,9 @@ def test_overrides_come_from_the_options(dataset, tmp_path):
     ],
 )
 def test_wrong_options_are_explained(dataset, tmp_path, options, message, capsys):
+    # what is missing is said before anything else
+    pytest.importorskip("snakemake", reason="the extra 'study' is not installed")
+    pytest.importorskip("ivadomed", reason="the extra 'ivadomed' is not installed")
     fixed = ["study", "run", "--bids", str(dataset), "--output", str(tmp_path / "study")]
     assert command([*fixed, *options]) == 2
     assert message in capsys.readouterr().err

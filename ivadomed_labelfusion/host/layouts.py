@@ -1,0 +1,36 @@
+"""Indexing of BIDS datasets whose label files have names that are not BIDS, on every version of pybids."""
+
+from pathlib import Path
+
+import bids
+
+
+class LenientBids:
+    """Stand-in for the module ``bids``: its layouts index every file below ``derivatives``, whatever its name.
+
+    pybids until 0.15.5 did so by itself; later ones pass the validation of the raw data on to the derivatives and drop
+    names such as ``sub-01_T2w_seg-manual.nii.gz``, which are ivadomed's own. The raw data are validated as asked for.
+    """
+
+    def __getattr__(self, name):
+        return getattr(bids, name)
+
+    @staticmethod
+    def BIDSLayout(root, *, derivatives=False, **options):
+        """Return ``bids.BIDSLayout`` with its derivatives.
+
+        Args:
+            root (str): The dataset.
+            derivatives (bool or str or list of str): True for ``<root>/derivatives``, or the folders.
+            **options: As for ``bids.BIDSLayout``; they concern the raw data.
+
+        Returns:
+            bids.BIDSLayout
+        """
+        layout = bids.BIDSLayout(root, **options)
+        if derivatives:
+            folders = Path(root, "derivatives") if derivatives is True else derivatives
+            # no sidecars: ivadomed's table has nothing but the paths of derivatives
+            indexer = bids.BIDSLayoutIndexer(validate=False, index_metadata=False)
+            layout.add_derivatives(folders, validate=False, indexer=indexer)
+        return layout
