@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from ivadomed_labelfusion.config.keys import (
     KNOWN_KEYS,
-    LOSSES,
     MODELS,
     OVERLAP_LOSSES,
     PLUGIN_MODELS,
     PLUGIN_TRANSFORMS,
     TRANSFORM_COMMON,
 )
+from ivadomed_labelfusion.config.losses import wrong_loss
 from ivadomed_labelfusion.config.values import is_number, wrong_values
 from ivadomed_labelfusion.data.bids import rater_clash
 from ivadomed_labelfusion.errors import InputError
@@ -131,9 +131,7 @@ def _unknown_keys(mapping, known, prefix, level, problems):
 
 
 def _check_names(config):
-    loss = _section(_section(config, "training_parameters"), "loss").get("name")
-    if loss is not None and loss not in LOSSES:
-        yield "training_parameters.loss.name", f"unknown loss {loss!r}.{_nearest(loss, LOSSES)}"
+    yield from wrong_loss(_section(_section(config, "training_parameters"), "loss"))
     model = _section(config, "default_model").get("name")
     if model is not None and model not in MODELS + PLUGIN_MODELS:
         yield "default_model.name", f"unknown model {model!r}.{_nearest(model, MODELS + PLUGIN_MODELS)}"

@@ -47,19 +47,21 @@ PLUGIN_TRANSFORMS = {
     "SampleRater": ("policy", "unit", "seed", "weights", "validation"),
 }
 
-LOSSES = (
-    "DiceLoss",
-    "FocalLoss",
-    "GeneralizedDiceLoss",
-    "FocalDiceLoss",
-    "MultiClassDiceLoss",
-    "BinaryCrossEntropyLoss",
-    "TverskyLoss",
-    "FocalTverskyLoss",
-    "AdapWingLoss",
-    "L2loss",
-    "LossCombination",
-)
+# name -> parameters
+LOSS_PARAMETERS = {
+    "DiceLoss": ("smooth",),
+    "FocalLoss": ("gamma", "alpha", "eps"),
+    "GeneralizedDiceLoss": ("epsilon", "include_background"),
+    "FocalDiceLoss": ("beta", "gamma", "alpha"),
+    "MultiClassDiceLoss": ("classes_of_interest",),
+    "BinaryCrossEntropyLoss": (),
+    "TverskyLoss": ("alpha", "beta", "smooth"),
+    "FocalTverskyLoss": ("alpha", "beta", "gamma", "smooth"),
+    "AdapWingLoss": ("theta", "alpha", "omega", "epsilon"),
+    "L2loss": (),
+    "LossCombination": ("losses_list", "params_list"),
+}
+LOSSES = tuple(LOSS_PARAMETERS)
 
 # losses that treat the label as a set: their optimum on a soft label is not the label itself
 OVERLAP_LOSSES = (

@@ -14,7 +14,9 @@ from ivadomed_labelfusion.host import (
     datasets,
     inter_rater,
     loading,
+    losses,
     models,
+    restricted,
     run,
     segment,
     testing,
@@ -46,6 +48,7 @@ class Patch:
 
 
 _UNSAFE = "torch.load without an allow-list fails on torch >= 2.6, or would run code from a file"
+_PICKLE = "a joblib file is a pickle, which runs what a stranger put into it"
 _OUTSIDE_TRAINING = "several raters per class are refused or misread outside training"
 
 PATCHES = (
@@ -61,6 +64,10 @@ PATCHES = (
     Patch("loader.slice_filter", "torch", loading.SafeTorch(), _UNSAFE),
     Patch("scripts.convert_to_onnx", "torch", loading.SafeTorch(), _UNSAFE),
     Patch("training", "torch", loading.TrainingTorch(), _UNSAFE + "; checkpoints with GIF frames never load"),
+    Patch("main", "joblib", restricted.FilmJoblib(), _PICKLE),
+    Patch("inference", "joblib", restricted.FilmJoblib(), _PICKLE),
+    Patch("loader.utils", "joblib", restricted.SplitJoblib(), _PICKLE + "; reads splits as JSON, too"),
+    Patch("losses", "LossCombination", losses.LossCombination, "evaluates the names of its losses as code"),
     Patch("training", "load_checkpoint", loading.load_checkpoint, "swallows errors and detaches the scheduler"),
     Patch(
         "training", "train", training.train, "a resumed training repeats all epochs and forgets its best", wraps=True

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.results import RELIABILITY, TABLE
-from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.study.columns import KEYS
 from ivadomed_labelfusion.study.jobs import read_losses
+from ivadomed_labelfusion.study.records import read_done
 from ivadomed_labelfusion.study.splits import read_split
 
 
@@ -100,13 +100,13 @@ def collect_models(study, reliability):
     rows = []
     for candidate, split, folder in finished_models(study):
         members = [study.model_folder(model) for model in study.members(study.candidate(candidate), split)]
-        trained = [read_json(member / "train.done.json") for member in members]
+        trained = [read_done(member, "train", "seconds", "epochs", "best_validation_loss") for member in members]
         losses = [entry["best_validation_loss"] for entry in trained if entry["best_validation_loss"] is not None]
         row = {
             "candidate": candidate,
             "split": split,
             "test_centre": read_split(study.folder / "splits", split)["test_centre"],
-            "threshold": read_json(folder / "evaluate.done.json")["threshold"],
+            "threshold": read_done(folder, "evaluate", "threshold")["threshold"],
             "epochs": max(entry["epochs"] for entry in trained),
             "best_validation_loss": sum(losses) / len(losses) if losses else math.nan,
             "training_seconds": round(sum(entry["seconds"] for entry in trained), 1),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ivadomed_labelfusion._version import __version__
-from ivadomed_labelfusion.files import read_json, write_json, write_text
+from ivadomed_labelfusion.files import write_json, write_text
 from ivadomed_labelfusion.stats import OPTIMISM_NOTE
 from ivadomed_labelfusion.study import figures as study_figures
 from ivadomed_labelfusion.study.claims import check_claims, claims_to_markdown, claims_to_records
@@ -25,6 +25,7 @@ from ivadomed_labelfusion.study.collect import (
 )
 from ivadomed_labelfusion.study.columns import column, display_name
 from ivadomed_labelfusion.study.plan import class_names, consensus_name
+from ivadomed_labelfusion.study.records import read_done
 from ivadomed_labelfusion.study.render import to_markdown, write_tables
 from ivadomed_labelfusion.study.status import duration_text
 from ivadomed_labelfusion.study.summary import add_composite
@@ -202,10 +203,10 @@ def _made_with(study):
     """Return the note on software and training time."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("ivadomed", "torch")]
     trained = [
-        read_json(path)
+        read_done(folder, "train", "seconds", "resumed")
         for members in study.models().values()
-        for path in (study.model_folder(member) / "train.done.json" for member in members)
-        if path.exists()
+        for folder in map(study.model_folder, members)
+        if (folder / "train.done.json").exists()
     ]
     seconds = [entry["seconds"] for entry in trained]
     resumed = sum(entry["resumed"] for entry in trained)
