@@ -3,11 +3,12 @@
 import contextlib
 import gzip
 import json
+import math
 import os
-import tempfile
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.locks import create_temporary, remove_leftovers
 
 # how the name of a file begins that is still being written
 TEMPORARY_PREFIX = ".tmp-"
@@ -32,17 +33,13 @@ def atomic_path(target, *, overwrite=False):
         raise InputError(f"{target} exists already. Add --overwrite to replace it, or choose another output.")
     target.parent.mkdir(parents=True, exist_ok=True)
     suffixes = "".join(target.suffixes[-2:]) if target.name.endswith(".gz") else target.suffix
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=suffixes, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    remove_leftovers(target.parent, TEMPORARY_PREFIX)
+    temporary, descriptor = create_temporary(target.parent, TEMPORARY_PREFIX, suffixes)
     try:
         yield temporary
-        # mkstemp makes private files; outputs follow the user's umask like any other file
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
     finally:
+        os.close(descriptor)
         temporary.unlink(missing_ok=True)
 
 
@@ -61,10 +58,18 @@ def read_json(path):
     """Return the content of a JSON file.
 
     Raises:
-        InputError: If the file is missing or is no JSON; the message names the line.
+        InputError: If the file is missing or is no JSON (the message names the line), gives a key twice, or holds NaN,
+            an infinity, whole numbers beyond 64 bits, or nesting beyond what Python follows.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        return json.loads(
+            text,
+            object_pairs_hook=_without_repeats,
+            parse_constant=_refuse_number,
+            parse_int=_whole_number,
+            parse_float=_finite_number,
+        )
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Check the path.") from None
     except UnicodeDecodeError:
@@ -73,32 +78,34 @@ def read_json(path):
         raise InputError(
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
+    except InputError as error:
+        raise InputError(f"{path} {error}") from None
+    except RecursionError:
+        raise InputError(f"{path} must be nested less deeply than Python can follow.") from None
 
 
-def try_lock(stream, *, shared=False):
-    """Take a lock on an open file; return whether nobody else holds it.
+def _without_repeats(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        seen = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise InputError(f"must give every key once, got {twice!r} twice. Remove one.")
+    return content
 
-    The lock lasts until the file is closed by every process that inherited it.
 
-    Args:
-        stream (file object): Open for writing, for a shared lock for reading.
-        shared (bool): Bear other shared locks beside it, no exclusive one.
+def _refuse_number(text):
+    raise InputError(f"must hold numbers that fit 64 bits, got {text if len(text) <= 40 else text[:37] + '...'}.")
 
-    Raises:
-        InputError: If the file system has no locks.
-    """
-    import fcntl
 
-    try:
-        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise InputError(
-            f"The file system of {stream.name} must be able to lock files (flock): {error.strerror}. "
-            "Choose a folder on another one."
-        ) from None
-    return True
+def _whole_number(text):
+    # times in nanoseconds have 19 digits
+    number = int(text) if len(text) <= 20 else 2**64
+    return number if abs(number) < 2**64 else _refuse_number(text)
+
+
+def _finite_number(text):
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_number(text)
 
 
 def write_gzip(target, payload, *, overwrite=False):

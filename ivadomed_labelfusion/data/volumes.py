@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from ivadomed_labelfusion.data.headers import check_header
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, write_gzip
 
@@ -21,6 +22,7 @@ def load_image(path):
     Raises:
         InputError: If the file is missing or is no image nibabel reads.
     """
+    check_header(path)
     try:
         return nibabel.load(path)
     except FileNotFoundError:

@@ -71,29 +71,31 @@ def evaluate_dataset(
         stems = [labels.image_stem for labels in label_sets]
         found = files.find_predictions(predictions_dir, stems, class_names, suffix=prediction_suffix)
         label_sets = [labels for labels in label_sets if labels.image_stem in found]
-    writer = ResultWriter(output_dir, table=table, overwrite=overwrite)
-    for labels in progress(label_sets):
-        stem = labels.image_stem
-        present = nested
-        if allow_missing_raters:
-            labels, present = labels.with_complete_raters(nested)
-        rater_names = names_of_suffixes(present)[1]
-        masks, like = files.load_masks(labels, present)
-        shared = {
-            "class_names": class_names,
-            "voxel_size_mm": files.canonical_voxel_size_mm(like),
-            "subject": stem,
-        }
-        if found:
-            prediction = files.load_prediction(found[stem], class_names, like)
-            image = files.load_background(bids_dirs, stem, like) if settings.disagreement_slices else None
-            writer.add(
-                evaluate_subject(prediction, masks, settings=settings, image=image, rater_names=rater_names, **shared)
-            )
-        if raters_as_predictions:
-            for rater, result in evaluate_raters(masks, settings=settings, rater_names=rater_names, **shared):
-                writer.add_rater(rater, result)
-    return writer.finish()
+    with ResultWriter(output_dir, table=table, overwrite=overwrite) as writer:
+        for labels in progress(label_sets):
+            stem = labels.image_stem
+            present = nested
+            if allow_missing_raters:
+                labels, present = labels.with_complete_raters(nested)
+            rater_names = names_of_suffixes(present)[1]
+            masks, like = files.load_masks(labels, present)
+            shared = {
+                "class_names": class_names,
+                "voxel_size_mm": files.canonical_voxel_size_mm(like),
+                "subject": stem,
+            }
+            if found:
+                prediction = files.load_prediction(found[stem], class_names, like)
+                image = files.load_background(bids_dirs, stem, like) if settings.disagreement_slices else None
+                writer.add(
+                    evaluate_subject(
+                        prediction, masks, settings=settings, image=image, rater_names=rater_names, **shared
+                    )
+                )
+            if raters_as_predictions:
+                for rater, result in evaluate_raters(masks, settings=settings, rater_names=rater_names, **shared):
+                    writer.add_rater(rater, result)
+        return writer.finish()
 
 
 def evaluate_raters(raters, *, rater_names, settings=None, **options):

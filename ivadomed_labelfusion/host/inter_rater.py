@@ -96,26 +96,26 @@ def evaluate(bids_df, context):
     nested = nested_target_suffix(context["loader_parameters"]["target_suffix"])
     class_names, _ = names_of_suffixes(nested)
     found = prediction_files.find_predictions(folder, predicted, class_names, suffix=SOFT_SUFFIX)
-    writer = ResultWriter(output / "results_eval", table=None, overwrite=True)
-    for image_stem in tqdm([name for name in predicted if name in images], desc="Inter-rater evaluation"):
-        masks = bids_df.rater_masks([images[image_stem]])
-        present = [[row[rater] for rater in masks.raters] for row in nested]
-        labels = LabelSet(image_stem, tuple(tuple(Path(path) for path in row) for row in masks.files))
-        raters, like = prediction_files.load_masks(labels, present)
-        background = prediction_files.load_background(bids_df.paths_data, image_stem, like)
-        writer.add(
-            evaluate_subject(
-                prediction_files.load_prediction(found[image_stem], class_names, like),
-                raters,
-                class_names=class_names,
-                voxel_size_mm=prediction_files.canonical_voxel_size_mm(like),
-                settings=settings,
-                subject=image_stem,
-                image=background if settings.disagreement_slices else None,
-                rater_names=names_of_suffixes(present)[1],
+    with ResultWriter(output / "results_eval", table=None, overwrite=True) as writer:
+        for image_stem in tqdm([name for name in predicted if name in images], desc="Inter-rater evaluation"):
+            masks = bids_df.rater_masks([images[image_stem]])
+            present = [[row[rater] for rater in masks.raters] for row in nested]
+            labels = LabelSet(image_stem, tuple(tuple(Path(path) for path in row) for row in masks.files))
+            raters, like = prediction_files.load_masks(labels, present)
+            background = prediction_files.load_background(bids_df.paths_data, image_stem, like)
+            writer.add(
+                evaluate_subject(
+                    prediction_files.load_prediction(found[image_stem], class_names, like),
+                    raters,
+                    class_names=class_names,
+                    voxel_size_mm=prediction_files.canonical_voxel_size_mm(like),
+                    settings=settings,
+                    subject=image_stem,
+                    image=background if settings.disagreement_slices else None,
+                    rater_names=names_of_suffixes(present)[1],
+                )
             )
-        )
-    evaluation = writer.finish()
+        evaluation = writer.finish()
     for (subject, metric), reason in evaluation.errors.items():
         logger.warning(f"The metric {metric!r} failed for {subject}: {reason}")
     table = pandas.DataFrame.from_dict(evaluation.rows, orient="index")

@@ -1,6 +1,7 @@
 """One run of the ``ivadomed`` command: checked first, seeded, cleaned up afterwards, errors without a traceback."""
 
 import atexit
+import contextlib
 import contextvars
 import copy
 import json
@@ -18,6 +19,7 @@ from ivadomed_labelfusion.config.check import is_nested, raise_on_errors, uses_p
 from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.host.datasets import RaterPlan
+from ivadomed_labelfusion.locks import only_one
 
 _context = contextvars.ContextVar("ivadomed_labelfusion_context", default=None)
 
@@ -92,7 +94,8 @@ def run_command(original):
             raise InputError(f"{context['path_output']} has no best_model.pt. Train first, or check path_output (-po).")
         column = context["split_dataset"]["split_method"]
         try:
-            return original(context, *args, **kwargs)
+            with _alone_in(Path(context["path_output"]), context["command"]):
+                return original(context, *args, **kwargs)
         except KeyError as error:
             if error.args != (column,) or column == "participant_id":
                 raise
@@ -103,6 +106,15 @@ def run_command(original):
             _context.set(None)
 
     return wrapped
+
+
+def _alone_in(folder, command):
+    """Let no second training or test write into the same folder at the same time."""
+    if command == "segment":
+        return contextlib.nullcontext()
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = f"Another training or test is writing into {folder} (path_output). Wait for it, or choose another."
+    return only_one(folder / ".writing", busy=busy)
 
 
 def _paths(context):

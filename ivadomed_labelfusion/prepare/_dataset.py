@@ -10,6 +10,7 @@ from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.data.bids import target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json, write_json, write_text
+from ivadomed_labelfusion.locks import only_one
 from ivadomed_labelfusion.prepare import _coverage, _report
 from ivadomed_labelfusion.prepare._convert import SubjectOptions, convert_subject
 from ivadomed_labelfusion.prepare._plan import Problem
@@ -61,11 +62,15 @@ def run(
 
         for method in fuse:
             check_method(method)
-    _check_out(raw, out, overwrite=overwrite or dry_run, may_lie_in_raw=out_may_lie_in_raw)
+    claim = {"overwrite": overwrite or dry_run, "may_lie_in_raw": out_may_lie_in_raw}
+    _check_out(raw, out, **claim)
     console = Console(stderr=True)
     announce = (lambda text: console.print(text, markup=False, soft_wrap=True)) if progress else (lambda text: None)
     scratch = _existing_parent(out)
-    with open_source(raw, scratch=scratch, announce=announce, accept=accept) as files:
+    with (
+        contextlib.nullcontext() if dry_run else _claimed(raw, out, scratch, **claim),
+        open_source(raw, scratch=scratch, announce=announce, accept=accept) as files,
+    ):
         plan = make_plan(files)
         _select(plan, subjects)
         if symlink and any(image.file.packed for subject in plan.subjects for image in subject.images):
@@ -120,6 +125,15 @@ def _check_out(raw, out, *, overwrite, may_lie_in_raw):
     generators = [entry.get("Name") for entry in marks.get("GeneratedBy", [])] if isinstance(marks, dict) else []
     if GENERATOR["Name"] not in generators:
         raise InputError(f"{out} was not written by {GENERATOR['Name']} and is not replaced. Choose another folder.")
+
+
+@contextlib.contextmanager
+def _claimed(raw, out, parent, **claim):
+    """Let no second conversion write the same dataset at the same time, or replace what one has just written."""
+    busy = f"Another 'prepare' is writing {out}. Wait for it, or choose another folder."
+    with only_one(parent / f".preparing-{out.resolve().name}", busy=busy):
+        _check_out(raw, out, **claim)
+        yield
 
 
 @contextlib.contextmanager

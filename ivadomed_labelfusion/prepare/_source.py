@@ -4,15 +4,17 @@ import contextlib
 import filecmp
 import shutil
 import stat
-import tempfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.locks import temporary_folder
 
 # what a converter can use; everything else in an archive stays packed
 WANTED = (".nii", ".nii.gz", ".txt")
+# how the names of folders with extracted files begin
+EXTRACTED_PREFIX = ".extracted-"
 RESERVE_BYTES = 256 * 2**20
 
 
@@ -111,7 +113,7 @@ def open_source(raw, *, scratch, announce, accept=lambda parts: True):
                 f"Extracting {raw} needs {_size(size)} in {scratch}, where {_size(free)} are free. Free some space, or "
                 "choose an output folder on another disk."
             )
-        target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".extracted-", dir=scratch)))
+        target = stack.enter_context(temporary_folder(scratch, EXTRACTED_PREFIX))
         for index, (archive, infos) in enumerate(members.items()):
             loose += _extract(archive, infos, target / str(index))
         yield sorted(loose, key=lambda file: file.parts)

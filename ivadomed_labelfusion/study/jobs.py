@@ -19,7 +19,8 @@ import zipfile
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import read_json, try_lock, write_json
+from ivadomed_labelfusion.files import read_json, write_json
+from ivadomed_labelfusion.locks import try_lock
 from ivadomed_labelfusion.study.plan import load_study, uses_one_class
 from ivadomed_labelfusion.study.records import FAILED, SHARE, read_done, read_if_there
 

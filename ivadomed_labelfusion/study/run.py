@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import try_lock, write_text
+from ivadomed_labelfusion.files import write_text
+from ivadomed_labelfusion.locks import try_lock
 from ivadomed_labelfusion.study.follow import end_group, follow
 from ivadomed_labelfusion.study.profiles import check_study_profile
 
