@@ -54,6 +54,18 @@ def write_json(target, content, *, overwrite=False):
     write_text(target, json.dumps(content, indent=2, allow_nan=False) + "\n", overwrite=overwrite)
 
 
+def resolve(path):
+    """Return the absolute path behind every link.
+
+    Raises:
+        InputError: If its links lead in a circle.
+    """
+    try:
+        return Path(path).resolve()
+    except (RuntimeError, OSError):
+        raise InputError(f"{path} must lead somewhere, but its links lead in a circle. Remove them.") from None
+
+
 def read_json(path):
     """Return the content of a JSON file.
 

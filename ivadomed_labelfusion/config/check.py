@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from ivadomed_labelfusion.config.keys import (
     KNOWN_KEYS,
     MODELS,
+    NULLABLE,
     OVERLAP_LOSSES,
     PLUGIN_MODELS,
     PLUGIN_TRANSFORMS,
     TRANSFORM_COMMON,
 )
-from ivadomed_labelfusion.config.losses import wrong_loss
+from ivadomed_labelfusion.config.optimisation import wrong_loss, wrong_schedule
 from ivadomed_labelfusion.config.values import is_number, wrong_values
 from ivadomed_labelfusion.data.bids import rater_clash
 from ivadomed_labelfusion.errors import InputError
@@ -125,9 +126,10 @@ def _unknown_keys(mapping, known, prefix, level, problems):
         elif known[key]:
             if isinstance(value, Mapping):
                 _unknown_keys(value, known[key], f"{path}.", level, problems)
-            elif value is not None or (level == "error" and prefix != "transformation."):
+            elif value is not None or not (path in NULLABLE if level == "warning" else prefix == "transformation."):
                 # null would take ivadomed's defaults away
-                problems.append(Problem(level, path, f"must be a JSON object, got {value!r}. Fill it or leave it out."))
+                text = f"must be a JSON object, got {value!r}. Fill it or leave it out."
+                problems.append(Problem("error", path, text))
 
 
 def _check_names(config):
@@ -187,7 +189,7 @@ def _check_fusion(config):
     from ivadomed_labelfusion.fusion import METHODS, check_method
 
     method = options.get("method", "staple")
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         yield "transformation.FuseRaters.method", f"unknown method {method!r}.{_nearest(method, METHODS)}"
         return
     general = ("method", "multiclass", "region", "margin", *TRANSFORM_COMMON)
@@ -279,8 +281,7 @@ def _check_model(config):
 
 def _check_values(config):
     """Find values that would end in an error of ivadomed's own after everything has been loaded."""
-    if not uses_plugin(config):
-        return
+    own = uses_plugin(config)
     loader, training = _section(config, "loader_parameters"), _section(config, "training_parameters")
     choices = (
         ("loader_parameters.slice_axis", loader.get("slice_axis", "axial"), ("axial", "sagittal", "coronal")),
@@ -293,16 +294,17 @@ def _check_values(config):
     for key, value, allowed in choices:
         if value not in allowed:
             yield key, f"must be one of {', '.join(allowed)}, got {value!r}."
-    yield from wrong_values(config)
+    yield from wrong_values(config, strict=own)
+    yield from wrong_schedule(_section(_section(training, "scheduler"), "lr_scheduler"))
     split = _section(config, "split_dataset")
     fractions = [split.get(name, 0.0) for name in ("train_fraction", "test_fraction")]
-    if all(isinstance(fraction, int | float) for fraction in fractions) and not (
-        min(fractions) >= 0 and sum(fractions) <= 1
-    ):
+    if all(is_number(fraction) for fraction in fractions) and not (min(fractions) >= 0 and sum(fractions) <= 1):
         yield (
             "split_dataset",
             f"train_fraction and test_fraction must be at least 0 and add up to 1 at most, got {fractions}.",
         )
+    if not own:
+        return
     transformation = _section(config, "transformation")
     for name, needed in (("CenterCrop", "size"), ("ROICrop", "size"), ("Resample", "hspace"), ("Resample", "wspace")):
         if name in transformation and needed not in _section(transformation, name):

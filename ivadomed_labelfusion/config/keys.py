@@ -73,6 +73,13 @@ OVERLAP_LOSSES = (
     "FocalTverskyLoss",
 )
 
+# name -> parameters; the first two are ivadomed's defaults for all
+SCHEDULER_PARAMETERS = {
+    "CosineAnnealingLR": ("base_lr", "max_lr"),
+    "CosineAnnealingWarmRestarts": ("base_lr", "max_lr", "T_0", "T_mult", "eta_min"),
+    "CyclicLR": ("base_lr", "max_lr", "step_size_up", "step_size_down"),
+}
+
 MODELS = ("Unet", "FiLMedUnet", "HeMISUnet", "Modified3DUNet", "UNet3D", "Countception", "resnet18", "densenet121")
 
 PLUGIN_MODELS = ("SoftSegUnet", "SoftSegModified3DUNet")
@@ -202,3 +209,12 @@ KNOWN_KEYS = {
         for name, parameters in {**TRANSFORMS, **PLUGIN_TRANSFORMS}.items()
     },
 }
+
+# sections that ivadomed itself bears to be null
+NULLABLE = (
+    "wandb",
+    "object_detection_params",
+    "loader_parameters.subject_selection",
+    "evaluation_parameters.target_size",
+    "evaluation_parameters.overlap",
+)

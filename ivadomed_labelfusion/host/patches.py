@@ -72,6 +72,7 @@ PATCHES = (
     Patch(
         "training", "train", training.train, "a resumed training repeats all epochs and forgets its best", wraps=True
     ),
+    Patch("training", "get_scheduler", training.get_scheduler, "CosineAnnealingWarmRestarts never starts", wraps=True),
     Patch("training", "DataLoader", training.EpochDataLoader, "rater draws count epochs"),
     Patch(
         "utils",
@@ -87,6 +88,7 @@ PATCHES = (
     Patch("main", "run_segment_command", segment.run_segment_command, "finds channels by suffix only", wraps=True),
     Patch("main", "run_command", run.run_command, "training is unseeded", wraps=True),
     Patch("main", "run_main", run.run_main, "bad input ends in a traceback", wraps=True),
+    Patch("config_manager", "load_json", run.load_json, "a configuration that is no object ends in a traceback"),
     Patch(
         "config_manager",
         "ConfigurationManager.get_config",

@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import contextvars
 import copy
-import json
 import random
 import shutil
 import sys
@@ -18,10 +17,25 @@ from loguru import logger
 from ivadomed_labelfusion.config.check import is_nested, raise_on_errors, uses_plugin
 from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
+from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.host.datasets import RaterPlan
 from ivadomed_labelfusion.locks import only_one
 
 _context = contextvars.ContextVar("ivadomed_labelfusion_context", default=None)
+
+
+def load_json(config_path):
+    """Read a configuration strictly and check it; stands in for ``ivadomed.config_manager.load_json``.
+
+    ivadomed merges a file into its defaults while it is loaded, before anything could be checked.
+
+    Raises:
+        InputError: If the file is no JSON, or the configuration has errors.
+    """
+    config = read_json(config_path)
+    raise_on_errors(config, source=config_path)
+    settings_from_config(config)
+    return config
 
 
 def get_config(original):
@@ -30,7 +44,6 @@ def get_config(original):
     def wrapped(self):
         for warning in raise_on_errors(self.context_original, source=self.path_context):
             logger.warning(f"{warning.key}: {warning.message}")
-        settings_from_config(self.context_original)
         return original(self)
 
     return wrapped
@@ -44,8 +57,6 @@ def run_main(original):
             return original()
         except InputError as error:
             message = str(error)
-        except json.JSONDecodeError as error:
-            message = f"the configuration is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         except OSError as error:
             message = file_trouble(error)
             if message is None:
@@ -81,6 +92,7 @@ def run_command(original):
     """Wrap ``ivadomed.main.run_command``: remember the configuration of the run and seed every generator."""
 
     def wrapped(context, *args, **kwargs):
+        _check_options(**kwargs)
         if uses_plugin(context) and context["command"] == "train":
             seed_everything(context["split_dataset"]["random_seed"])
         _context.set(context)
@@ -106,6 +118,17 @@ def run_command(original):
             _context.set(None)
 
     return wrapped
+
+
+def _check_options(thr_increment=None, n_gif=0, overlap_2d=None, **_others):
+    """Refuse options of the command line that ivadomed would meet after hours of training, or work on for ever."""
+    # 0.001: a thousand thresholds are searched
+    if thr_increment is not None and not 0.001 <= thr_increment < 1:
+        raise InputError(f"--thr-increment (-t) must be a number from 0.001 to 1, got {thr_increment}.")
+    if not 0 <= n_gif <= 1000:
+        raise InputError(f"--gif (-g) must be a whole number from 0 to 1000, got {n_gif}.")
+    if overlap_2d is not None and (len(overlap_2d) != 2 or min(overlap_2d) < 0):
+        raise InputError(f"--overlap-2d must be two whole numbers of at least 0, got {overlap_2d}.")
 
 
 def _alone_in(folder, command):

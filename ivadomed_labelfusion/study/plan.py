@@ -19,7 +19,7 @@ from ivadomed_labelfusion.data.bids import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.reference import reference_name
 from ivadomed_labelfusion.evaluation.settings import settings_from_config
-from ivadomed_labelfusion.files import read_json
+from ivadomed_labelfusion.files import read_json, resolve
 from ivadomed_labelfusion.study.candidates import (
     DATASETS,
     ENSEMBLES,
@@ -149,7 +149,7 @@ def load_study(folder):
     Raises:
         InputError: If there is none.
     """
-    folder = Path(folder).resolve()
+    folder = resolve(folder)
     if not (folder / SETTINGS).exists():
         raise InputError(f"{folder} must hold a study ({SETTINGS}). Start one with 'ivadomed_labelfusion study run'.")
     content = read_json(folder / SETTINGS)

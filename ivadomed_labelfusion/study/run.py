@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import write_text
+from ivadomed_labelfusion.files import resolve, write_text
 from ivadomed_labelfusion.locks import try_lock
 from ivadomed_labelfusion.study.follow import end_group, follow
 from ivadomed_labelfusion.study.profiles import check_study_profile
@@ -94,7 +94,7 @@ def profile_folder(study, profile):
             write_text(target / "config.yaml", shipped.read_text(encoding="utf-8"))
         check_study_profile(target / "config.yaml")
         return target
-    return Path(profile).resolve()
+    return resolve(profile)
 
 
 def snakemake_command(study, *, profile=None):

@@ -1,9 +1,9 @@
-"""The loss of a configuration: a known name with its own parameters; of a combination, every part."""
+"""The loss and the learning rate of a configuration: known names with their own parameters."""
 
 import difflib
 from collections.abc import Mapping
 
-from ivadomed_labelfusion.config.keys import LOSS_PARAMETERS, LOSSES
+from ivadomed_labelfusion.config.keys import LOSS_PARAMETERS, LOSSES, SCHEDULER_PARAMETERS
 from ivadomed_labelfusion.config.values import is_number
 
 _KEY = "training_parameters.loss"
@@ -72,6 +72,26 @@ def _wrong_parameters(name, parameters, key):
         elif name != _COMBINATION and not (is_number(value) and value >= 0):
             # below 0, a loss rewards what it should punish
             yield f"{key}.{parameter}", f"must be a number of at least 0, got {value!r}."
+
+
+def wrong_schedule(scheduler):
+    """Yield ``(key, message)`` of parameters that the learning rate's schedule does not have, or that are no numbers.
+
+    Args:
+        scheduler (Mapping): ``training_parameters.scheduler.lr_scheduler``.
+    """
+    name = scheduler.get("name", "CosineAnnealingLR")
+    known = SCHEDULER_PARAMETERS.get(name) if isinstance(name, str) else None
+    for key, value in scheduler.items():
+        path = f"training_parameters.scheduler.lr_scheduler.{key}"
+        if key == "name" or known is None:
+            continue
+        if key not in known:
+            yield path, f"{name} has no such parameter; it has {', '.join(sorted(known))}. Remove it."
+        elif not is_number(value) or value < 0:
+            yield path, f"must be a number of at least 0, got {value!r}."
+    if name == "CosineAnnealingWarmRestarts" and not (isinstance(scheduler.get("T_0"), int) and scheduler["T_0"] > 0):
+        yield "training_parameters.scheduler.lr_scheduler.T_0", f"{name} needs T_0, a whole number of epochs above 0."
 
 
 def _nearest(name):
