@@ -5,6 +5,7 @@ import gzip
 import json
 import math
 import os
+import stat
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
@@ -12,6 +13,7 @@ from ivadomed_labelfusion.locks import create_temporary, remove_leftovers
 
 # how the name of a file begins that is still being written
 TEMPORARY_PREFIX = ".tmp-"
+LARGEST_TEXT_BYTES = 256 * 2**20
 
 
 @contextlib.contextmanager
@@ -74,14 +76,8 @@ def read_json(path):
             an infinity, whole numbers beyond 64 bits, or nesting beyond what Python follows.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        return json.loads(
-            text,
-            object_pairs_hook=_without_repeats,
-            parse_constant=_refuse_number,
-            parse_int=_whole_number,
-            parse_float=_finite_number,
-        )
+        check_readable(path)
+        return parse_json(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Check the path.") from None
     except UnicodeDecodeError:
@@ -91,9 +87,41 @@ def read_json(path):
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
     except InputError as error:
-        raise InputError(f"{path} {error}") from None
+        text = str(error)
+        raise InputError(text if text.startswith(str(path)) else f"{path} {text}") from None
+
+
+def check_readable(path):
+    """Refuse what is no file, which would be waited for or read for ever, and texts that nobody writes.
+
+    Raises:
+        InputError: If the path leads to a folder, pipe or device, or to more than 256 MiB.
+        OSError: If it leads nowhere.
+    """
+    state = Path(path).stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise InputError(f"{path} must be a file, got a folder, pipe or device.")
+    if state.st_size > LARGEST_TEXT_BYTES:
+        raise InputError(f"{path} must be at most {LARGEST_TEXT_BYTES // 2**20} MiB, got {state.st_size} bytes.")
+
+
+def parse_json(text):
+    """Return the content of a JSON text.
+
+    Raises:
+        json.JSONDecodeError: If it is no JSON.
+        InputError: If it repeats keys or holds what `read_json` refuses; the message goes on after the name of a file.
+    """
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_without_repeats,
+            parse_constant=_refuse_constant,
+            parse_int=_whole_number,
+            parse_float=_finite_number,
+        )
     except RecursionError:
-        raise InputError(f"{path} must be nested less deeply than Python can follow.") from None
+        raise InputError("must be nested less deeply than Python can follow.") from None
 
 
 def _without_repeats(pairs):
@@ -103,6 +131,10 @@ def _without_repeats(pairs):
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
         raise InputError(f"must give every key once, got {twice!r} twice. Remove one.")
     return content
+
+
+def _refuse_constant(name):
+    raise InputError(f"must hold numbers that JSON knows, got {name}.")
 
 
 def _refuse_number(text):

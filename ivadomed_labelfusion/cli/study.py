@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import resolve
+from ivadomed_labelfusion.files import parse_json, resolve
 
 # of cores, epochs, filters: beyond it lies a mistake in typing
 LARGEST_NUMBER = 2**31
@@ -169,10 +169,6 @@ def _whole_number(text, lowest):
     return value
 
 
-def _refuse_constant(name):
-    raise InputError(f"--set must give numbers that JSON knows, got {name}.")
-
-
 def _n_splits(text):
     from ivadomed_labelfusion.study.records import MOST_SPLITS
 
@@ -198,10 +194,12 @@ def _overrides(parsed):
         if not found or not all(key.split(".")):
             raise InputError(f"--set must be KEY=VALUE with a key such as default_model.depth, got {text!r}.")
         try:
-            settings.append((key, json.loads(value, parse_constant=_refuse_constant)))
+            settings.append((key, parse_json(value)))
         except json.JSONDecodeError:
             # a bare word is a string, as people write it
             settings.append((key, value))
+        except InputError as error:
+            raise InputError(f"--set {key} {error}") from None
     patch = {}
     for key, value in settings:
         if value is None:

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 
 from ivadomed_labelfusion.data import bids
+from ivadomed_labelfusion.data.archives import load_npz_array
 from ivadomed_labelfusion.data.volumes import load_image
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.checks import check_dtype
@@ -134,11 +135,7 @@ def load_prediction(found, class_names, like):
 
 def _nnunet_probabilities(path, image, n_classes):
     """Read nnU-Net's softmax output: ``probabilities`` of shape (C + 1, z, y, x), background first."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            data = archive["probabilities"]
-    except (KeyError, ValueError, OSError) as error:
-        raise InputError(f"{path} must be an nnU-Net archive with 'probabilities', got: {error}.") from None
+    data = load_npz_array(path, "probabilities", n_axes=4)
     data = np.moveaxis(data.T, -1, 0)
     if data.shape != (n_classes + 1, *image.shape[:3]):
         raise InputError(

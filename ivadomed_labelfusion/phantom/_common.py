@@ -21,12 +21,14 @@ PARAMETERS = "phantom.json"
 MOST_SUBJECTS = 10_000
 
 
-def check_arguments(*, subjects, size, sizes, layout, layouts):
-    """Raise InputError for a number of subjects, a size or a layout that does not exist."""
+def check_arguments(*, subjects, more, seed, size, sizes, layout, layouts):
+    """Raise InputError for a number of subjects, a seed, a size or a layout that does not exist."""
+    if seed < 0:
+        raise InputError(f"seed must be a whole number of at least 0, got {seed!r}.")
     if int(subjects) != subjects or subjects < 1:
         raise InputError(f"subjects must be a whole number of at least 1, got {subjects!r}.")
-    if subjects > MOST_SUBJECTS:
-        raise InputError(f"subjects must be at most {MOST_SUBJECTS}, got {subjects!r}.")
+    if subjects > MOST_SUBJECTS or not 0 <= more <= MOST_SUBJECTS:
+        raise InputError(f"subjects must be at most {MOST_SUBJECTS}, got {subjects!r} and {more!r} for testing.")
     if size not in sizes:
         raise InputError(f"size must be one of {', '.join(sizes)}, got {size!r}.")
     if layout not in layouts:

@@ -229,8 +229,9 @@ def write_claims(study):
         InputError: If the results were not collected yet.
     """
     folder = study.folder / "results"
-    results, models = read_frame(folder / "results.csv"), read_frame(folder / "models.csv")
-    verdicts = check_claims(results, models, class_names(study), dataset=study.dataset)
+    names = class_names(study)
+    results, models = read_frame(folder / "results.csv", names), read_frame(folder / "models.csv")
+    verdicts = check_claims(results, models, names, dataset=study.dataset)
     notes = [*study_notes(study, models), OPTIMISM_NOTE]
     write_text(folder / "claims.md", claims_to_markdown(verdicts, notes=notes), overwrite=True)
     write_json(folder / "claims.json", {"claims": claims_to_records(verdicts), "notes": notes}, overwrite=True)
