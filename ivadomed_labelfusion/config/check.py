@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ivadomed_labelfusion.config.contrasts import empty_contrasts, unknown_contrasts
 from ivadomed_labelfusion.config.keys import (
     KNOWN_KEYS,
     MODELS,
@@ -71,6 +72,9 @@ def check_config(config):
         _check_values,
     ):
         problems.extend(Problem("error", *finding) for finding in check(config))
+    loader = _section(config, "loader_parameters")
+    problems.extend(Problem("error", *finding) for finding in empty_contrasts(loader) if level == "error")
+    problems.extend(Problem("warning", *finding) for finding in unknown_contrasts(loader))
     return problems
 
 

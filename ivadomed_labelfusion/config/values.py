@@ -48,7 +48,7 @@ _PERCENT = "a number from 0 to 100", lambda value: is_number(value) and 0 <= val
 _OBJECT = "a JSON object", lambda value: isinstance(value, Mapping)
 _TEXT = "a text", _is_text
 _ANY_TEXT = "a text", lambda value: isinstance(value, str) and "\0" not in value
-_NAMES = "a list of names", _list_of(lambda name: isinstance(name, str) and "\0" not in name)
+_NAMES = "a list of names", _list_of(_is_text)
 _SIZE = "a list of 2 or 3 whole numbers of at least 1", _list_of(_COUNT[1], 2, 3)
 _PATCH = (
     "a list of 2 or 3 whole numbers of at least 1, or an empty one",

@@ -68,6 +68,22 @@ def check_header(path):
     _check_place(header, path)
 
 
+def check_numbers(image, path):
+    """Refuse voxels that are no single numbers: complex ones and colours.
+
+    Args:
+        image (nibabel image): Opened, not read.
+        path (str or Path): Its file, for the message.
+
+    Raises:
+        InputError: Names the type.
+    """
+    dtype = np.dtype(image.get_data_dtype())
+    if dtype.kind not in "biuf":
+        what = "complex numbers" if dtype.kind == "c" else "colours"
+        raise InputError(f"{path} must hold one number per voxel, got {what} ({dtype}). Write it as a mask.")
+
+
 def _read_header(stream, path):
     """Return the header in its byte order, unchecked."""
     start = stream.read(4)
@@ -102,9 +118,7 @@ def _check_axes(header, path, room, size):
         raise InputError(f"{path}: the type of the voxels must be one that NIfTI knows, got the code {code}. {_CURE}")
     offset, first = float(header["vox_offset"]), header.single_vox_offset
     if not math.isfinite(offset) or (offset != 0 and offset < first):
-        raise InputError(
-            f"{path}: the voxels must begin at byte {first} or later (vox_offset), got {offset:g}. {_CURE}"
-        )
+        raise InputError(f"{path}: vox_offset must be {first} or more, where the header ends, got {offset:g}. {_CURE}")
     needed = max(int(offset), first) + math.prod(shape) * dtype.itemsize
     if needed > room:
         raise InputError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from ivadomed_labelfusion.data.headers import check_header
+from ivadomed_labelfusion.data.headers import check_header, check_numbers
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, write_gzip
 
@@ -180,6 +180,7 @@ def open_masks(paths, *, tolerance_mm=GRID_TOLERANCE_MM, lazy=False):
     for image, path in zip(images, paths, strict=True):
         if not isinstance(image, nibabel.spatialimages.SpatialImage):
             raise InputError(f"{path} must be a volume, got {type(image).__name__}.")
+        check_numbers(image, path)
         if len(spatial_shape(image)) > 3:
             raise InputError(f"{path} must hold one volume, got the shape {image.shape}. Split it first.")
     if not lazy:

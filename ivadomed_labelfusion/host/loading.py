@@ -18,6 +18,7 @@ from ivadomed import models as imed_models
 from loguru import logger
 
 from ivadomed_labelfusion.activation import NormalisedReLU
+from ivadomed_labelfusion.config.keys import MODELS, PLUGIN_MODELS
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path
 from ivadomed_labelfusion.host.models import SoftSegModified3DUNet, SoftSegUnet
@@ -39,6 +40,15 @@ def _attention_method(owner, name):
     if not isinstance(owner, imed_models.GridAttentionBlockND) or name != "_concatenation":
         raise pickle.UnpicklingError(f"Unsupported global: GLOBAL builtins.getattr of {type(owner).__name__}.{name}")
     return getattr(owner, name)
+
+
+def network_classes():
+    """Return the classes of whole networks."""
+    from torchvision.models import DenseNet, ResNet
+
+    names = (*MODELS, *PLUGIN_MODELS)
+    own = [getattr(imed_models, name, None) for name in names]
+    return [kind for kind in own if isinstance(kind, type)] + [SoftSegUnet, SoftSegModified3DUNet, ResNet, DenseNet]
 
 
 def allowed_classes():
@@ -107,6 +117,8 @@ def load_model(f, map_location=None, **_ignored):
     model = load(f, map_location=map_location)
     try:
         n_parameters = len(model.state_dict()) if isinstance(model, torch.nn.Module) else 0
+        # a part of a network, or a layer, would fail on the first image
+        n_parameters = n_parameters if isinstance(model, tuple(network_classes())) else 0
     # a network whose parts were exchanged
     except (AttributeError, TypeError, ValueError, KeyError, RuntimeError):
         n_parameters = 0
@@ -118,7 +130,9 @@ def load_model(f, map_location=None, **_ignored):
 
 
 def _described(value):
-    return "a damaged network" if isinstance(value, torch.nn.Module) else f"a {type(value).__name__}"
+    return f"a {type(value).__name__}" + (
+        ", part of a network or damaged" if isinstance(value, torch.nn.Module) else ""
+    )
 
 
 def _reason(error):

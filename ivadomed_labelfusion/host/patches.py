@@ -22,6 +22,7 @@ from ivadomed_labelfusion.host import (
     testing,
     training,
     transforms,
+    volumes,
 )
 from ivadomed_labelfusion.host.dataframe import RaterBidsDataframe
 
@@ -117,6 +118,17 @@ PATCHES = (
         "create_temp_directory",
         run.create_temp_directory,
         "leaves its cache in the temp directory",
+    ),
+    *(
+        Patch(module, "nib", volumes.NamedNibabel(), "a damaged volume ends in a traceback that names no file")
+        for module in ("loader.segmentation_pair", "evaluation", "inference", "testing", "uncertainty", "visualize")
+    ),
+    Patch(
+        "loader.segmentation_pair",
+        "SegmentationPair.__init__",
+        volumes.pair_init,
+        "unfit images and labels end in a traceback that names no file",
+        wraps=True,
     ),
     Patch("inference", "pred_to_nib", inter_rater.pred_to_nib, "keeps no soft output", wraps=True),
     Patch("metrics", "get_metric_fns", inter_rater.get_metric_fns, "knows no rater-aware metrics", wraps=True),

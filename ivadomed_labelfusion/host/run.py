@@ -83,6 +83,8 @@ def _known_message(error):
         "No subject files found": "no image has a contrast of contrast_params. Check path_data and contrast_params.",
         "configuration file path": text.strip().removeprefix("ERROR: "),
         "participant_id": "the dataset needs a participants.tsv with the column participant_id.",
+        "channels, but got": f"the model does not fit the images of this configuration: {text}",
+        "out of memory": f"{text.splitlines()[0] if text else text} Use a smaller batch_size, crop or network.",
         "No split_method": f"{text}. Name a column of participants.tsv in split_dataset.split_method.",
     }
     return next((cure for sign, cure in cures.items() if sign in text), None)
@@ -184,7 +186,24 @@ def get_subdatasets_subject_files_list(original):
     """Wrap ``ivadomed.loader.utils.get_subdatasets_subject_files_list``: a split file must fit the dataset."""
 
     def wrapped(split_params, df, *args, **kwargs):
-        lists = original(split_params, df, *args, **kwargs)
+        if not split_params.get("fname_split"):
+            _check_test_column(split_params, df)
+        try:
+            lists = original(split_params, df, *args, **kwargs)
+        except KeyError as error:
+            # a missing split_method is explained by the command
+            if split_params["split_method"] in map(str, error.args) or split_params["split_method"] not in df:
+                raise
+            raise InputError(
+                f"split_dataset and subject_selection must name columns of participants.tsv, got {error}."
+            ) from None
+        except (ZeroDivisionError, ValueError, RuntimeError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"split_dataset cannot divide the {df['participant_id'].nunique()} subjects into training, validation "
+                f"and testing: {error}. Change train_fraction, test_fraction, data_testing or subject_selection."
+            ) from None
         known = set(df["filename"])
         absent = sorted({name for names in lists for name in names} - known)
         if absent:
@@ -195,6 +214,16 @@ def get_subdatasets_subject_files_list(original):
         return lists
 
     return wrapped
+
+
+def _check_test_column(split_params, df):
+    """Refuse a column of test subjects that the dataset lacks; ivadomed would test on others and only log it."""
+    column = split_params["data_testing"]["data_type"]
+    if column and column not in df:
+        raise InputError(
+            f"split_dataset.data_testing.data_type must be a column of participants.tsv, got {column!r}. "
+            "Set it to null to test on subjects at random."
+        )
 
 
 def load_dataset(original):

@@ -4,6 +4,7 @@ import functools
 import re
 from pathlib import Path
 
+from ivadomed_labelfusion.data.suffixes import is_bids_contrast
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.prepare import _dataset
 from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
@@ -176,6 +177,15 @@ def _plan(files, *, image, mask, classes, contrast, title, root):
     raters = tuple(
         sorted({key[0] for table in masks.values() for key in table.found}, key=lambda rater: (len(rater), rater))
     )
+    contrasts = sorted({key for table in images.values() for key in table.found})
+    problems += [
+        Problem(
+            "warning", "", f"{key} is no contrast that BIDS knows. ivadomed finds its images only with "
+            '"bids_validate": false in loader_parameters; better take one of BIDS, such as T1w, T2w or FLAIR.',
+        )
+        for key in contrasts
+        if not is_bids_contrast(key)
+    ]  # fmt: skip
     subjects = []
     for name in sorted(sources):
         for table in (images.get(name), masks.get(name)):

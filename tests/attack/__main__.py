@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 
-from tests.attack import outcome
+from tests.attack import kills, outcome
 from tests.attack.families import FAMILIES
 from tests.attack.world import World
 
@@ -21,6 +21,27 @@ def attack(family, world, seed, count):
     rng = np.random.default_rng([seed, list(FAMILIES).index(family)])
     for case in make(world, rng, count):
         yield case, outcome.observe(case.command, executed=case.executed)
+
+
+def kill(count, seed):
+    """Kill each command in turn; print the figures and return what was wrong."""
+    rng, wrong, done = np.random.default_rng([seed, 99]), [], collections.Counter()
+    root = tempfile.mkdtemp(prefix="attack-")
+    try:
+        world = World(root)
+        world.trained()
+        chosen = list(kills.targets(world).values())
+        for number in range(count):
+            target = chosen[number % len(chosen)]
+            trouble = target.kill(world.root / "kills" / target.name, rng)
+            done[target.name] += 1
+            if trouble:
+                wrong.append(trouble)
+                print(f"  kill: {trouble}", flush=True)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    print(f"{sum(done.values())} kills ({dict(done)}): {len(wrong)} with something lost, half or left", flush=True)
+    return wrong
 
 
 def main(arguments=None):
@@ -55,6 +76,8 @@ def main(arguments=None):
             print(f"{family}: {sum(counts.values())} cases, {dict(counts)}", flush=True)
     finally:
         shutil.rmtree(root, ignore_errors=True)
+    if parsed.only is None or "kills" in parsed.only:
+        bad += kill(parsed.kills, parsed.seed)
     kinds = {kind: totals[kind] for kind in (outcome.ACCEPTED, outcome.REFUSED, *outcome.BAD)}
     print(f"{sum(totals.values())} cases: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items()))
     return 1 if bad else 0
