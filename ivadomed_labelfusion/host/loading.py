@@ -159,7 +159,7 @@ def save(obj, f, **kwargs):
             torch.save(obj, temporary, **kwargs)
     except RuntimeError as error:
         # torch hides what the system said; a disk that is full or a limit on the size of files
-        if "inline_container" in str(error) or "PytorchStreamWriter" in str(error):
+        if any(sign in str(error) for sign in ("inline_container", "PytorchStreamWriter", "iostream error")):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(f)) from None
         raise
 

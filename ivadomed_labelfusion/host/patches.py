@@ -88,6 +88,7 @@ PATCHES = (
     Patch("main", "save_config_file", run.save_config_file, "--segment fails for 3D models by name", wraps=True),
     Patch("main", "run_segment_command", segment.run_segment_command, "finds channels by suffix only", wraps=True),
     Patch("main", "run_command", run.run_command, "training is unseeded", wraps=True),
+    Patch("main", "logger", run.StrictLogger(), "a full disk prints a traceback for every line of the log"),
     Patch("main", "run_main", run.run_main, "bad input ends in a traceback", wraps=True),
     Patch("config_manager", "load_json", run.load_json, "a configuration that is no object ends in a traceback"),
     Patch(

@@ -8,6 +8,7 @@ import random
 import shutil
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,8 @@ def run_main(original):
 
     def wrapped():
         try:
-            return original()
+            with _explained_threads():
+                return original()
         except InputError as error:
             message = str(error)
         except OSError as error:
@@ -72,6 +74,37 @@ def run_main(original):
         return 2
 
     return wrapped
+
+
+@contextlib.contextmanager
+def _explained_threads():
+    """Let threads, such as TensorBoard's writer, say in one line that a disk is full; the main thread stops then."""
+    before = threading.excepthook
+
+    def explain(arguments):
+        trouble = file_trouble(arguments.exc_value) if isinstance(arguments.exc_value, OSError) else None
+        if trouble is None:
+            before(arguments)
+        else:
+            print(f"ivadomed: {trouble}", file=sys.stderr)
+
+    threading.excepthook = explain
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+class StrictLogger:
+    """Stands in for ``logger`` in ``ivadomed.main``: a log file that cannot be written stops the run."""
+
+    @staticmethod
+    def add(sink, **options):
+        """Add a sink; errors of a file are raised, where loguru would print a traceback for every line."""
+        return logger.add(sink, **({"catch": False} if isinstance(sink, str) else {}), **options)
+
+    def __getattr__(self, name):
+        return getattr(logger, name)
 
 
 def _known_message(error):
