@@ -1,4 +1,4 @@
-"""``uvx nox`` runs all tests on every supported Python, ``uvx nox -s smoke`` a short selection."""
+"""``uvx nox`` runs all tests on every supported Python, ``-s smoke`` a short selection, ``-s attack`` bad input."""
 
 import nox
 
@@ -35,3 +35,10 @@ def smoke(session):
     session.run("ivadomed_labelfusion", "check", "config_templates/ms_softseg_average.json")
     session.run("pytest", "-q", "tests/host/test_patches.py", "tests/test_activation.py", "tests/test_sampling.py")
     session.run("pytest", "-q", "tests/host/test_commands.py", "-k", "softseg_random and template")
+
+
+@nox.session(python=PYTHONS[1])
+def attack(session):
+    """Meet hundreds of bad inputs and kills with a new seed (docs/security.md); half an hour."""
+    install(session)
+    session.run("python", "-m", "tests.attack", *session.posargs, env={"OMP_NUM_THREADS": "1"})
