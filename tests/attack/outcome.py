@@ -48,7 +48,7 @@ def observe(command, *, executed=None, limit=LIMIT_SECONDS):
     def ring(number, frame):
         raise _Hang
 
-    output, started, before = io.StringIO(), time.monotonic(), _peak_bytes()
+    output, started, before = io.StringIO(), time.monotonic(), peak_bytes()
     handler = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, limit)
     try:
@@ -70,7 +70,7 @@ def observe(command, *, executed=None, limit=LIMIT_SECONDS):
         kind = TRACEBACK
     if kind == REFUSED and not text.strip():
         kind, text = TRACEBACK, "refused without a word"
-    if _peak_bytes() - before > LIMIT_BYTES:
+    if peak_bytes() - before > LIMIT_BYTES:
         kind = MEMORY
     if executed is not None and Path(executed).exists():
         kind = EXECUTED
@@ -83,7 +83,8 @@ def _kind_of(status):
     return REFUSED if status == 2 else TRACEBACK
 
 
-def _peak_bytes():
+def peak_bytes():
+    """Return the most memory that this process has had so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -13,7 +13,7 @@ from tests.attack import kills
 from tests.attack.world import SUFFIXES, World
 
 SEED = 20260101
-pytestmark = pytest.mark.xdist_group("attack")
+pytestmark = pytest.mark.xdist_group("kills")
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ class World:
         return out, path
 
     def study(self):
-        """Return the folder of a study of two candidates and three splits, evaluated, with results."""
+        """Return the folder of a study of two candidates and two splits, evaluated, with results."""
         folder = self.root / "study"
         if not folder.exists():
             _finished_study(self, folder)
@@ -93,7 +93,9 @@ def _finished_study(world, folder):
             "contrast_params": {"training_validation": [CONTRAST], "testing": [CONTRAST]},
             "multichannel": False,
         },
-        "evaluation_parameters": {"inter_rater": {"metrics": ["entropy", "brier", "ece", "dice", "avd"]}},
+        "evaluation_parameters": {
+            "inter_rater": {"metrics": ["entropy", "brier", "ece", "dice", "avd"], "disagreement_slices": 0}
+        },
     }
     study = prepare_study(
         Study(
@@ -102,7 +104,7 @@ def _finished_study(world, folder):
             template="ms",
             design="random",
             candidates=tuple(resolve_candidates("conv_staple,softseg_random")),
-            n_splits=3,
+            n_splits=2,
             overrides=overrides,
         )
     )
