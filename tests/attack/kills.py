@@ -39,12 +39,12 @@ def run_forked(command, *, kill_at=None, after=False):
         status = 70
         try:
             os.close(reading)
+            _count_renames(writing, kill_at, after)
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), 1)
                 os.dup2(nowhere.fileno(), 2)
-            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
-            _count_renames(writing, kill_at, after)
-            status = command() or 0
+                sys.stdout = sys.stderr = nowhere
+                status = command() or 0
         finally:
             os._exit(status if isinstance(status, int) else 0)
     os.close(writing)
