@@ -1,4 +1,4 @@
-"""``uvx nox`` runs all tests on every supported Python; other sessions: core, smoke, lowest, newest."""
+"""``uvx nox`` runs all tests on every supported Python; others: core, smoke, lowest, newest, attack."""
 
 import nox
 
@@ -81,3 +81,10 @@ def newest(session):
     """The smoke run with the newest versions that the metadata allow, whatever the lock says."""
     install_resolved(session, "--upgrade")
     run_smoke(session)
+
+
+@nox.session(python=PYTHONS[0])
+def attack(session):
+    """Meet hundreds of bad inputs and kills with a new seed (docs/security.md); half an hour."""
+    install_locked(session)
+    session.run("python", "-m", "tests.attack", *session.posargs, env={"OMP_NUM_THREADS": "1"})

@@ -3,14 +3,17 @@
 import contextlib
 import gzip
 import json
+import math
 import os
-import tempfile
+import stat
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.locks import create_temporary, remove_leftovers
 
 # how the name of a file begins that is still being written
 TEMPORARY_PREFIX = ".tmp-"
+LARGEST_TEXT_BYTES = 256 * 2**20
 
 
 @contextlib.contextmanager
@@ -32,17 +35,13 @@ def atomic_path(target, *, overwrite=False):
         raise InputError(f"{target} exists already. Add --overwrite to replace it, or choose another output.")
     target.parent.mkdir(parents=True, exist_ok=True)
     suffixes = "".join(target.suffixes[-2:]) if target.name.endswith(".gz") else target.suffix
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=suffixes, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    remove_leftovers(target.parent, TEMPORARY_PREFIX)
+    temporary, descriptor = create_temporary(target.parent, TEMPORARY_PREFIX, suffixes)
     try:
         yield temporary
-        # mkstemp makes private files; outputs follow the user's umask like any other file
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
     finally:
+        os.close(descriptor)
         temporary.unlink(missing_ok=True)
 
 
@@ -57,14 +56,28 @@ def write_json(target, content, *, overwrite=False):
     write_text(target, json.dumps(content, indent=2, allow_nan=False) + "\n", overwrite=overwrite)
 
 
+def resolve(path):
+    """Return the absolute path behind every link.
+
+    Raises:
+        InputError: If its links lead in a circle.
+    """
+    try:
+        return Path(path).resolve()
+    except (RuntimeError, OSError):
+        raise InputError(f"{path} must lead somewhere, but its links lead in a circle. Remove them.") from None
+
+
 def read_json(path):
     """Return the content of a JSON file, with or without a byte-order mark.
 
     Raises:
-        InputError: If the file is missing or is no JSON; the message names the line.
+        InputError: If the file is missing or is no JSON (the message names the line), gives a key twice, or holds NaN,
+            an infinity, whole numbers beyond 64 bits, or nesting beyond what Python follows.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        check_readable(path)
+        return parse_json(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Check the path.") from None
     except UnicodeDecodeError:
@@ -73,32 +86,70 @@ def read_json(path):
         raise InputError(
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
+    except InputError as error:
+        text = str(error)
+        raise InputError(text if text.startswith(str(path)) else f"{path} {text}") from None
 
 
-def try_lock(stream, *, shared=False):
-    """Take a lock on an open file; return whether nobody else holds it.
-
-    The lock lasts until the file is closed by every process that inherited it.
-
-    Args:
-        stream (file object): Open for writing, for a shared lock for reading.
-        shared (bool): Bear other shared locks beside it, no exclusive one.
+def check_readable(path):
+    """Refuse what is no file, which would be waited for or read for ever, and texts that nobody writes.
 
     Raises:
-        InputError: If the file system has no locks.
+        InputError: If the path leads to a folder, pipe or device, or to more than 256 MiB.
+        OSError: If it leads nowhere.
     """
-    import fcntl
+    state = Path(path).stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise InputError(f"{path} must be a file, got a folder, pipe or device.")
+    if state.st_size > LARGEST_TEXT_BYTES:
+        raise InputError(f"{path} must be at most {LARGEST_TEXT_BYTES // 2**20} MiB, got {state.st_size} bytes.")
 
+
+def parse_json(text):
+    """Return the content of a JSON text.
+
+    Raises:
+        json.JSONDecodeError: If it is no JSON.
+        InputError: If it repeats keys or holds what `read_json` refuses; the message goes on after the name of a file.
+    """
     try:
-        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise InputError(
-            f"The file system of {stream.name} must be able to lock files (flock): {error.strerror}. "
-            "Choose a folder on another one."
-        ) from None
-    return True
+        return json.loads(
+            text,
+            object_pairs_hook=_without_repeats,
+            parse_constant=_refuse_constant,
+            parse_int=_whole_number,
+            parse_float=_finite_number,
+        )
+    except RecursionError:
+        raise InputError("must be nested less deeply than Python can follow.") from None
+
+
+def _without_repeats(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        seen = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise InputError(f"must give every key once, got {twice!r} twice. Remove one.")
+    return content
+
+
+def _refuse_constant(name):
+    raise InputError(f"must hold numbers that JSON knows, got {name}.")
+
+
+def _refuse_number(text):
+    raise InputError(f"must hold numbers that fit 64 bits, got {text if len(text) <= 40 else text[:37] + '...'}.")
+
+
+def _whole_number(text):
+    # times in nanoseconds have 19 digits
+    number = int(text) if len(text) <= 20 else 2**64
+    return number if abs(number) < 2**64 else _refuse_number(text)
+
+
+def _finite_number(text):
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_number(text)
 
 
 def write_gzip(target, payload, *, overwrite=False):

@@ -124,8 +124,8 @@ def test_known_transforms_are_those_of_the_installed_ivadomed():
 def test_known_losses_and_models_exist():
     losses, models = (pytest.importorskip(f"ivadomed.{name}") for name in ("losses", "models"))
 
-    for name in keys.LOSSES:
-        assert hasattr(losses, name)
+    for name, parameters in keys.LOSS_PARAMETERS.items():
+        assert tuple(inspect.signature(getattr(losses, name)).parameters) == parameters
     for name in keys.MODELS:
         assert hasattr(models, name)
 

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.extras import require
+from ivadomed_labelfusion.files import parse_json, resolve
+
+# of cores, epochs, filters: beyond it lies a mistake in typing
+LARGEST_NUMBER = 2**31
 
 EPILOG = """examples:
   ivadomed_labelfusion study run --bids MSSEG2016 --output study_ms --template ms --splits paper --cores 8
@@ -159,13 +163,21 @@ def _whole_number(text, lowest):
         value = int(text)
     except ValueError:
         value = lowest - 1
-    if value < lowest:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least {lowest}, got {text}")
+    if not lowest <= value <= LARGEST_NUMBER:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number of at least {lowest} and at most {LARGEST_NUMBER}, got {text[:40]}"
+        )
     return value
 
 
-def _refuse_constant(name):
-    raise InputError(f"--set must give numbers that JSON knows, got {name}.")
+def _n_splits(text):
+    from ivadomed_labelfusion.study.records import MOST_SPLITS
+
+    # longer numbers are not even read
+    number = int(text) if text.isdecimal() and len(text) < 20 else 0
+    if not 1 <= number <= MOST_SPLITS:
+        raise InputError(f"--splits must be paper or a number from 1 to {MOST_SPLITS}, got {text[:40]}.")
+    return number
 
 
 def _overrides(parsed):
@@ -183,10 +195,12 @@ def _overrides(parsed):
         if not found or not all(key.split(".")):
             raise InputError(f"--set must be KEY=VALUE with a key such as default_model.depth, got {text!r}.")
         try:
-            settings.append((key, json.loads(value, parse_constant=_refuse_constant)))
+            settings.append((key, parse_json(value)))
         except json.JSONDecodeError:
             # a bare word is a string, as people write it
             settings.append((key, value))
+        except InputError as error:
+            raise InputError(f"--set {key} {error}") from None
     patch = {}
     for key, value in settings:
         if value is None:
@@ -208,7 +222,7 @@ def _study_from_arguments(parsed):
     if template not in DATASETS:
         if not Path(template).is_file():
             raise InputError(f"--template must be scgm, ms or a configuration file, got {template}.")
-        template = str(Path(template).resolve())
+        template = str(resolve(template))
     if not Path(parsed.bids).is_dir():
         raise InputError(f"--bids must be a BIDS dataset, {parsed.bids} is no folder.")
     design = parsed.design or ("centre" if template == "scgm" else "random")
@@ -216,15 +230,13 @@ def _study_from_arguments(parsed):
         if template not in DATASETS:
             raise InputError("A template of your own needs the number of splits, for example --splits 20.")
         n_splits = PAPER_SPLITS[design]
-    elif parsed.splits.isdecimal() and int(parsed.splits) > 0:
-        n_splits = int(parsed.splits)
     else:
-        raise InputError(f"--splits must be paper or a number of at least 1, got {parsed.splits}.")
+        n_splits = _n_splits(parsed.splits)
     gpus = count_gpus() if parsed.gpus is None else parsed.gpus
     cores = parsed.cores or max(1, gpus)
     return Study(
-        folder=Path(parsed.output).resolve(),
-        bids=str(Path(parsed.bids).resolve()),
+        folder=resolve(parsed.output),
+        bids=str(resolve(parsed.bids)),
         template=template,
         design=design,
         candidates=tuple(resolve_candidates(parsed.candidates, parsed.candidates_file)),

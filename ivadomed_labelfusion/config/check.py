@@ -8,17 +8,19 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ivadomed_labelfusion.config.contrasts import empty_contrasts, unknown_contrasts
 from ivadomed_labelfusion.config.keys import (
     CHOICES,
     KNOWN_KEYS,
-    LOSSES,
     MODELS,
+    NULLABLE,
     OVERLAP_LOSSES,
     PLUGIN_MODELS,
     PLUGIN_TRANSFORMS,
     TRANSFORM_COMMON,
 )
 from ivadomed_labelfusion.config.networks import wrong_networks
+from ivadomed_labelfusion.config.optimisation import wrong_loss, wrong_schedule
 from ivadomed_labelfusion.config.values import is_number, wrong_values
 from ivadomed_labelfusion.data.raters import rater_clash
 from ivadomed_labelfusion.errors import InputError
@@ -73,6 +75,9 @@ def check_config(config):
         wrong_networks,
     ):
         problems.extend(Problem("error", *finding) for finding in check(config))
+    loader = _section(config, "loader_parameters")
+    problems.extend(Problem("error", *finding) for finding in empty_contrasts(loader) if level == "error")
+    problems.extend(Problem("warning", *finding) for finding in unknown_contrasts(loader))
     return problems
 
 
@@ -128,17 +133,16 @@ def _unknown_keys(mapping, known, prefix, level, problems):
         elif known[key]:
             if isinstance(value, Mapping):
                 _unknown_keys(value, known[key], f"{path}.", level, problems)
-            elif value is not None or (level == "error" and prefix != "transformation."):
+            elif value is not None or not (path in NULLABLE if level == "warning" else prefix == "transformation."):
                 # null would take ivadomed's defaults away
-                problems.append(Problem(level, path, f"must be a JSON object, got {value!r}. Fill it or leave it out."))
+                text = f"must be a JSON object, got {value!r}. Fill it or leave it out."
+                problems.append(Problem("error", path, text))
 
 
 def _check_names(config):
-    loss = _section(_section(config, "training_parameters"), "loss").get("name", "DiceLoss")
-    if loss not in LOSSES:
-        yield "training_parameters.loss.name", f"unknown loss {loss!r}.{_nearest(loss, LOSSES)}"
-    model = _section(config, "default_model").get("name", "Unet")
-    if model not in MODELS + PLUGIN_MODELS:
+    yield from wrong_loss(_section(_section(config, "training_parameters"), "loss"))
+    model = _section(config, "default_model").get("name")
+    if model is not None and model not in MODELS + PLUGIN_MODELS:
         yield "default_model.name", f"unknown model {model!r}.{_nearest(model, MODELS + PLUGIN_MODELS)}"
 
 
@@ -192,7 +196,7 @@ def _check_fusion(config):
     from ivadomed_labelfusion.fusion import METHODS, check_method
 
     method = options.get("method", "staple")
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         yield "transformation.FuseRaters.method", f"unknown method {method!r}.{_nearest(method, METHODS)}"
         return
     general = ("method", "multiclass", "region", "margin", *TRANSFORM_COMMON)
@@ -278,22 +282,22 @@ def _check_model(config):
 
 def _check_values(config):
     """Find values that would end in an error of ivadomed's own after everything has been loaded."""
-    if not uses_plugin(config):
-        return
+    own = uses_plugin(config)
     loader, training = _section(config, "loader_parameters"), _section(config, "training_parameters")
     yield from _choice("loader_parameters.slice_axis", loader.get("slice_axis", "axial"))
-    scheduler = _section(_section(training, "scheduler"), "lr_scheduler").get("name", "CosineAnnealingLR")
-    yield from _choice("training_parameters.scheduler.lr_scheduler.name", scheduler)
-    yield from wrong_values(config)
+    schedule = _section(_section(training, "scheduler"), "lr_scheduler")
+    yield from _choice("training_parameters.scheduler.lr_scheduler.name", schedule.get("name", "CosineAnnealingLR"))
+    yield from wrong_values(config, strict=own)
+    yield from wrong_schedule(schedule)
     split = _section(config, "split_dataset")
     fractions = [split.get(name, 0.0) for name in ("train_fraction", "test_fraction")]
-    if all(isinstance(fraction, int | float) for fraction in fractions) and not (
-        min(fractions) >= 0 and sum(fractions) <= 1
-    ):
+    if all(is_number(fraction) for fraction in fractions) and not (min(fractions) >= 0 and sum(fractions) <= 1):
         yield (
             "split_dataset",
             f"train_fraction and test_fraction must be at least 0 and add up to 1 at most, got {fractions}.",
         )
+    if not own:
+        return
     transformation = _section(config, "transformation")
     for name, needed in (("CenterCrop", "size"), ("ROICrop", "size"), ("Resample", "hspace"), ("Resample", "wspace")):
         if name in transformation and needed not in _section(transformation, name):

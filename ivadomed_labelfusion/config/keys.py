@@ -47,19 +47,21 @@ PLUGIN_TRANSFORMS = {
     "SampleRater": ("policy", "unit", "seed", "weights", "validation"),
 }
 
-LOSSES = (
-    "DiceLoss",
-    "FocalLoss",
-    "GeneralizedDiceLoss",
-    "FocalDiceLoss",
-    "MultiClassDiceLoss",
-    "BinaryCrossEntropyLoss",
-    "TverskyLoss",
-    "FocalTverskyLoss",
-    "AdapWingLoss",
-    "L2loss",
-    "LossCombination",
-)
+# name -> parameters
+LOSS_PARAMETERS = {
+    "DiceLoss": ("smooth",),
+    "FocalLoss": ("gamma", "alpha", "eps"),
+    "GeneralizedDiceLoss": ("epsilon", "include_background"),
+    "FocalDiceLoss": ("beta", "gamma", "alpha"),
+    "MultiClassDiceLoss": ("classes_of_interest",),
+    "BinaryCrossEntropyLoss": (),
+    "TverskyLoss": ("alpha", "beta", "smooth"),
+    "FocalTverskyLoss": ("alpha", "beta", "gamma", "smooth"),
+    "AdapWingLoss": ("theta", "alpha", "omega", "epsilon"),
+    "L2loss": (),
+    "LossCombination": ("losses_list", "params_list"),
+}
+LOSSES = tuple(LOSS_PARAMETERS)
 
 # losses that treat the label as a set: their optimum on a soft label is not the label itself
 OVERLAP_LOSSES = (
@@ -70,6 +72,13 @@ OVERLAP_LOSSES = (
     "TverskyLoss",
     "FocalTverskyLoss",
 )
+
+# name -> parameters; the first two are ivadomed's defaults for all
+SCHEDULER_PARAMETERS = {
+    "CosineAnnealingLR": ("base_lr", "max_lr"),
+    "CosineAnnealingWarmRestarts": ("base_lr", "max_lr", "T_0", "T_mult", "eta_min"),
+    "CyclicLR": ("base_lr", "max_lr", "step_size_up", "step_size_down"),
+}
 
 MODELS = ("Unet", "FiLMedUnet", "HeMISUnet", "Modified3DUNet", "UNet3D", "Countception", "resnet18", "densenet121")
 
@@ -218,3 +227,12 @@ KNOWN_KEYS = {
         for name, parameters in {**TRANSFORMS, **PLUGIN_TRANSFORMS}.items()
     },
 }
+
+# sections that ivadomed itself bears to be null
+NULLABLE = (
+    "wandb",
+    "object_detection_params",
+    "loader_parameters.subject_selection",
+    "evaluation_parameters.target_size",
+    "evaluation_parameters.overlap",
+)

@@ -13,7 +13,7 @@ from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM, check_on_grid, spa
 from ivadomed_labelfusion.data.masks import open_masks
 from ivadomed_labelfusion.data.volumes import load_image, read_volume, save_nifti, slab_writer, voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import write_json
+from ivadomed_labelfusion.files import resolve, write_json
 from ivadomed_labelfusion.fusion.patterns import REGIONS
 from ivadomed_labelfusion.fusion.report import report_of_patterns
 
@@ -126,11 +126,11 @@ def _check_outputs(volumes, report, figure, inputs, overwrite):
             if path and not str(path).lower().endswith(endings):
                 raise InputError(f"{path} must end with {' or '.join(endings)}.")
     outputs = [Path(path) for path in (*volumes, report, figure) if path]
-    inputs = {Path(path).resolve() for path in inputs if path}
+    inputs = {resolve(path) for path in inputs if path}
     for index, path in enumerate(outputs):
-        if path.resolve() in inputs:
+        if resolve(path) in inputs:
             raise InputError(f"{path} is an input and must not be replaced. Choose another output.")
-        if path.resolve() in {other.resolve() for other in outputs[:index]}:
+        if resolve(path) in {resolve(other) for other in outputs[:index]}:
             raise InputError(f"{path} is named for two outputs. Give each its own file.")
         if path.exists() and not overwrite:
             raise InputError(f"{path} exists already. Add --overwrite to replace it, or choose another output.")

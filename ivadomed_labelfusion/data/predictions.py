@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 
+from ivadomed_labelfusion.data.archives import load_npz_array
 from ivadomed_labelfusion.data.bids import walk
 from ivadomed_labelfusion.data.entities import is_image
 from ivadomed_labelfusion.data.entities import stem as stem_of
@@ -162,11 +163,7 @@ def _nnunet_probabilities(found, image, n_classes):
         InputError: If the archive is none, or its largest probabilities are not the label map's in either axes.
     """
     path, labels_path = found.probabilities, found.files[0]
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            data = archive["probabilities"]
-    except (KeyError, ValueError, OSError) as error:
-        raise InputError(f"{path} must be an nnU-Net archive with 'probabilities', got: {error}.") from None
+    data = load_npz_array(path, "probabilities", n_axes=4)
     data = np.moveaxis(data.T, -1, 0)
     labels = read_volume(image, labels_path)
     from_canonical = ornt_transform(axcodes2ornt("RAS"), canonical_orientation(image))

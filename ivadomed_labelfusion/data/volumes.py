@@ -11,6 +11,7 @@ import numpy as np
 
 from ivadomed_labelfusion.data.entities import PICTURE_EXTENSIONS
 from ivadomed_labelfusion.data.grid import spatial_shape
+from ivadomed_labelfusion.data.headers import check_header
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, write_gzip
 
@@ -23,23 +24,22 @@ def load_image(path):
     """
     if str(path).lower().endswith(PICTURE_EXTENSIONS):
         return _load_picture(Path(path))
+    if _is_link_to_nothing(path) or _is_pointer(path):
+        raise InputError(_not_fetched(path))
+    check_header(path)
     try:
         image = nibabel.load(path)
     except FileNotFoundError:
-        raise InputError(_missing(path)) from None
+        raise InputError(f"{path} does not exist. Check the path.") from None
     except nibabel.filebasedimages.ImageFileError as error:
-        if _is_pointer(path):
-            raise InputError(_not_fetched(path)) from None
         raise InputError(f"{path} is not an image that nibabel can read: {error}") from None
     if not isinstance(image, nibabel.spatialimages.SpatialImage):
         raise InputError(f"{path} must be a volume, got {type(image).__name__}.")
     return image
 
 
-def _missing(path):
-    if os.path.islink(path):
-        return _not_fetched(path)
-    return f"{path} does not exist. Check the path."
+def _is_link_to_nothing(path):
+    return os.path.islink(path) and not os.path.exists(path)
 
 
 def _not_fetched(path):
@@ -51,6 +51,8 @@ def _not_fetched(path):
 
 def _is_pointer(path):
     """Whether a small text file stands in the place of a file that git-annex or Git LFS has not fetched."""
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):
+        return False
     with open(path, "rb") as stream:
         return stream.read(64).startswith((b"/annex/objects/", b"version https://git-lfs"))
 
@@ -58,16 +60,17 @@ def _is_pointer(path):
 def _load_picture(path):
     from PIL import Image, UnidentifiedImageError
 
+    if _is_link_to_nothing(path) or _is_pointer(path):
+        raise InputError(_not_fetched(path))
     try:
         with Image.open(path) as picture:
             if getattr(picture, "n_frames", 1) > 1:
                 raise InputError(f"{path} must hold one picture, got {picture.n_frames}. Split it first.")
             data = np.asarray(picture)
     except FileNotFoundError:
-        raise InputError(_missing(path)) from None
+        raise InputError(f"{path} does not exist. Check the path.") from None
     except UnidentifiedImageError:
-        text = _not_fetched(path) if _is_pointer(path) else f"{path} is not a picture that can be read."
-        raise InputError(text) from None
+        raise InputError(f"{path} is not a picture that can be read.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read, it seems to be damaged: {error}.") from None
     return nibabel.Nifti1Image(_one_channel(data, path)[..., None], np.eye(4))

@@ -76,20 +76,20 @@ def evaluate_dataset(
         stems = [labels.image_stem for labels in label_sets]
         found = files.find_predictions(predictions_dir, stems, class_names, suffix=prediction_suffix)
         label_sets = [labels for labels in label_sets if labels.image_stem in found]
-    writer = ResultWriter(output_dir, table=table, overwrite=overwrite)
     codings, problems = {}, {}
-    for labels in progress(label_sets):
-        try:
-            present = labels.present(allow_missing=allow_missing_raters, cure=ALLOW_BY_OPTION)
-            masks = load_masks(labels.of_raters(present), canonical=True)
-            _evaluate_image(writer, labels.of_raters(present), masks, found, settings, raters_as_predictions)
-        except InputError as error:
-            problems[labels.image_stem] = str(error).removeprefix(f"{labels.image_stem}: ")
-        else:
-            codings |= masks.codings
-    note = coding_note({path.name: coding for path, coding in sorted(codings.items())})
-    writer.evaluation.notes += [note] if note else []
-    return _finish(writer, problems, len(label_sets))
+    with ResultWriter(output_dir, table=table, overwrite=overwrite) as writer:
+        for labels in progress(label_sets):
+            try:
+                present = labels.present(allow_missing=allow_missing_raters, cure=ALLOW_BY_OPTION)
+                masks = load_masks(labels.of_raters(present), canonical=True)
+                _evaluate_image(writer, labels.of_raters(present), masks, found, settings, raters_as_predictions)
+            except InputError as error:
+                problems[labels.image_stem] = str(error).removeprefix(f"{labels.image_stem}: ")
+            else:
+                codings |= masks.codings
+        note = coding_note({path.name: coding for path, coding in sorted(codings.items())})
+        writer.evaluation.notes += [note] if note else []
+        return _finish(writer, problems, len(label_sets))
 
 
 def _finish(writer, problems, n_images):

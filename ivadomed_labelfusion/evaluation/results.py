@@ -1,5 +1,6 @@
 """Writing an evaluation: tables, reliability curves, one JSON per subject, pictures."""
 
+import contextlib
 import csv
 import io
 import math
@@ -16,6 +17,7 @@ from ivadomed_labelfusion.evaluation import pictures
 from ivadomed_labelfusion.evaluation.reference import reference_name
 from ivadomed_labelfusion.evaluation.subject import PREFIX
 from ivadomed_labelfusion.files import write_json, write_text
+from ivadomed_labelfusion.locks import only_one
 from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve
 
 TABLE = "evaluation.csv"
@@ -24,6 +26,8 @@ SUMMARY = "summary.csv"
 RELIABILITY = "reliability.csv"
 SUBJECTS = "subjects"
 FIGURES = "figures"
+# there while an evaluation is being written, and after one was cut short
+UNFINISHED = ".unfinished"
 
 
 @dataclass
@@ -52,6 +56,9 @@ class Evaluation:
 class ResultWriter:
     """Write results as they come, so that a dataset of any size needs the memory of one subject.
 
+    A context manager: within the block the folder is this evaluation's alone. One that is cut short is replaced by the
+    next, also without ``overwrite``; files of an earlier evaluation go away when this one is complete.
+
     Args:
         output_dir (str or Path): Created; holds ``evaluation.csv``, ``summary.csv``, ``reliability.csv``, ``subjects/``
             and ``figures/``, and with raters' results ``evaluation_raters.csv``.
@@ -69,13 +76,26 @@ class ResultWriter:
         self.overwrite = overwrite
         self.evaluation = Evaluation()
         self._curves = {}
-        if not overwrite:
-            for name in (table, SUMMARY, RELIABILITY):
+        self._claim = contextlib.ExitStack()
+
+    def __enter__(self):
+        """Claim the folder: no second evaluation writes into it meanwhile, and what one left unfinished is replaced."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        marker = self.output_dir / UNFINISHED
+        if not self.overwrite and not marker.exists():
+            for name in (self.table, SUMMARY, RELIABILITY):
                 if name is not None and (self.output_dir / name).exists():
                     raise InputError(
                         f"{self.output_dir / name} exists already. Add --overwrite to replace it, "
                         "or choose another output."
                     )
+        busy = f"Another evaluation is writing into {self.output_dir}. Wait for it, or choose another folder."
+        interrupted = self._claim.enter_context(only_one(marker, busy=busy, mark=True))
+        self.overwrite = self.overwrite or interrupted
+        return self
+
+    def __exit__(self, *error):
+        return self._claim.__exit__(*error)
 
     def add(self, result):
         """Take up a ``SubjectResult`` of the model: write its JSON and picture, keep its columns and curves."""
@@ -121,7 +141,15 @@ class ResultWriter:
             self._write_table(RATER_TABLE, rows)
         evaluation.summary = summarise(evaluation)
         self._write_table(SUMMARY, evaluation.summary)
+        self._remove_earlier()
         return evaluation
+
+    def _remove_earlier(self):
+        """Remove what an earlier evaluation wrote here and this one did not: other subjects, tables of raters."""
+        kinds = ((SUBJECTS, "*.json"), (FIGURES, "*.png"), (".", RATER_TABLE), (".", RELIABILITY))
+        for path in [path for folder, names in kinds for path in (self.output_dir / folder).glob(names)]:
+            if path not in self.evaluation.files:
+                path.unlink()
 
     def _reliability_rows(self):
         curves = [("all", self.evaluation.pooled), *self._curves.items()]
@@ -191,12 +219,12 @@ def write_results(results, output_dir, *, rater_results=(), table=TABLE, overwri
     Raises:
         InputError: If there is nothing to write, a subject appears twice, or files exist and ``overwrite`` is False.
     """
-    writer = ResultWriter(output_dir, table=table, overwrite=overwrite)
-    for result in results:
-        writer.add(result)
-    for rater, result in rater_results:
-        writer.add_rater(rater, result)
-    return writer.finish()
+    with ResultWriter(output_dir, table=table, overwrite=overwrite) as writer:
+        for result in results:
+            writer.add(result)
+        for rater, result in rater_results:
+            writer.add_rater(rater, result)
+        return writer.finish()
 
 
 def summarise(evaluation):

@@ -100,7 +100,10 @@ def settings_from_config(mapping):
     if not isinstance(mapping, Mapping):
         raise InputError(f"The evaluation configuration must be a JSON object, got {type(mapping).__name__}.")
     if "evaluation_parameters" in mapping:
-        mapping = {BLOCK: {}, **mapping["evaluation_parameters"]}
+        parameters = mapping["evaluation_parameters"]
+        if not isinstance(parameters, Mapping):
+            raise InputError(f"evaluation_parameters must be a JSON object, got {parameters!r}.")
+        mapping = {BLOCK: {}, **parameters}
     elif "loader_parameters" in mapping:
         mapping = {BLOCK: {}}
     if BLOCK in mapping:

@@ -230,7 +230,7 @@ def _own_columns(prediction, raters, reference, labels, context, names, metrics)
         column = PREFIX + metric.name
         try:
             columns.update(_own_values(column, metric(available), names))
-        except Exception as error:  # an own metric may fail in any way; the other columns must not suffer
+        except (Exception, SystemExit) as error:  # an own metric may fail in any way; the other columns must not suffer
             errors[metric.name] = f"{type(error).__name__}: {error}"
             columns[column] = float("nan")
     return columns, errors

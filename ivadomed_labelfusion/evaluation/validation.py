@@ -63,7 +63,7 @@ def _guarded(name, compute):
     def function(prediction, target):
         try:
             return float(compute(np.clip(prediction, 0, 1), np.clip(target, 0, 1)))
-        except Exception as error:  # a metric may fail in any way; training must go on
+        except (Exception, SystemExit) as error:  # a metric may fail in any way; training must go on
             if not failed:
                 logger.warning("The metric %r failed in validation: %s: %s", name, type(error).__name__, error)
             failed.append(name)

@@ -355,7 +355,10 @@ def inside_region(region, source, planes):
         box[source.axis] = slice(max(along.start - planes.start, 0), max(along.stop - planes.start, 0))
         inside[tuple(box)] = True
         return inside.reshape(-1, order=source.order)
-    return source.read(region, planes) != 0
+    values = source.read(region, planes)
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise InputError("The region must say of every voxel whether it belongs to it, got NaN. Write it as 0 and 1.")
+    return values != 0
 
 
 def _grow(box, codes, planes, source):

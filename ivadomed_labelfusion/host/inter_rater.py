@@ -98,24 +98,24 @@ def evaluate(bids_df, context):
     nested = nested_target_suffix(context["loader_parameters"]["target_suffix"])
     class_names, _ = names_of_suffixes(nested)
     found = prediction_files.find_predictions(folder, predicted, class_names, suffix=SOFT_SUFFIX)
-    writer = ResultWriter(output / "results_eval", table=None, overwrite=True)
-    for image_stem in tqdm([name for name in predicted if name in images], desc="Inter-rater evaluation"):
-        labels = bids_df.marked_image([images[image_stem]]).labels
-        masks = load_masks(labels, canonical=True)
-        background = prediction_files.load_background(labels, masks.like)
-        writer.add(
-            evaluate_subject(
-                prediction_files.load_prediction(found[image_stem], class_names, masks.like),
-                masks.masks,
-                class_names=class_names,
-                voxel_size_mm=canonical_voxel_size_mm(masks.like),
-                settings=settings,
-                subject=image_stem,
-                image=background if settings.disagreement_slices else None,
-                rater_names=labels.rater_names,
+    with ResultWriter(output / "results_eval", table=None, overwrite=True) as writer:
+        for image_stem in tqdm([name for name in predicted if name in images], desc="Inter-rater evaluation"):
+            labels = bids_df.marked_image([images[image_stem]]).labels
+            masks = load_masks(labels, canonical=True)
+            background = prediction_files.load_background(labels, masks.like)
+            writer.add(
+                evaluate_subject(
+                    prediction_files.load_prediction(found[image_stem], class_names, masks.like),
+                    masks.masks,
+                    class_names=class_names,
+                    voxel_size_mm=canonical_voxel_size_mm(masks.like),
+                    settings=settings,
+                    subject=image_stem,
+                    image=background if settings.disagreement_slices else None,
+                    rater_names=labels.rater_names,
+                )
             )
-        )
-    evaluation = writer.finish()
+        evaluation = writer.finish()
     for (subject, metric), reason in evaluation.errors.items():
         logger.warning(f"The metric {metric!r} failed for {subject}: {reason}")
     table = pandas.DataFrame.from_dict(evaluation.rows, orient="index")

@@ -4,6 +4,8 @@ ivadomed stores whole pickled modules. PyTorch >= 2.6 refuses them by default. H
 ``weights_only=True`` through an explicit list of classes, so that a file can never run code.
 """
 
+import errno
+import math
 import os
 import pickle
 import random
@@ -16,6 +18,7 @@ from ivadomed import models as imed_models
 from loguru import logger
 
 from ivadomed_labelfusion.activation import NormalisedReLU
+from ivadomed_labelfusion.config.keys import MODELS, PLUGIN_MODELS
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path
 from ivadomed_labelfusion.host.models import SoftSegModified3DUNet, SoftSegUnet
@@ -37,6 +40,15 @@ def _attention_method(owner, name):
     if not isinstance(owner, imed_models.GridAttentionBlockND) or name != "_concatenation":
         raise pickle.UnpicklingError(f"Unsupported global: GLOBAL builtins.getattr of {type(owner).__name__}.{name}")
     return getattr(owner, name)
+
+
+def network_classes():
+    """Return the classes of whole networks."""
+    from torchvision.models import DenseNet, ResNet
+
+    names = (*MODELS, *PLUGIN_MODELS)
+    own = [getattr(imed_models, name, None) for name in names]
+    return [kind for kind in own if isinstance(kind, type)] + [SoftSegUnet, SoftSegModified3DUNet, ResNet, DenseNet]
 
 
 def allowed_classes():
@@ -85,10 +97,42 @@ def load(f, map_location=None, **_ignored):
             return torch.load(f, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(f"{f} was refused: {_reason(error)}") from None
-    except (RuntimeError, EOFError) as error:
-        if "PytorchStreamReader" in str(error) or isinstance(error, EOFError):
-            raise InputError(f"{f} is damaged, probably by an interrupted write. Delete it and train again.") from None
+    except FileNotFoundError:
         raise
+    # an unpickler reads a program; a damaged one can fail in any way, also deep inside the classes that it names
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise InputError(
+            f"{f} is damaged, probably by an interrupted write ({type(error).__name__}). Delete it and train again."
+        ) from None
+
+
+def load_model(f, map_location=None, **_ignored):
+    """Load a model as ``load`` does, and make sure that it is one.
+
+    Raises:
+        InputError: Also if the file holds anything but a network with parameters.
+    """
+    model = load(f, map_location=map_location)
+    try:
+        n_parameters = len(model.state_dict()) if isinstance(model, torch.nn.Module) else 0
+        # a part of a network, or a layer, would fail on the first image
+        n_parameters = n_parameters if isinstance(model, tuple(network_classes())) else 0
+    # a network whose parts were exchanged
+    except (AttributeError, TypeError, ValueError, KeyError, RuntimeError):
+        n_parameters = 0
+    if not n_parameters:
+        raise InputError(
+            f"{f} must be a model of ivadomed, but it holds {_described(model)}. Restore it, or train again."
+        )
+    return model
+
+
+def _described(value):
+    return f"a {type(value).__name__}" + (
+        ", part of a network or damaged" if isinstance(value, torch.nn.Module) else ""
+    )
 
 
 def _reason(error):
@@ -110,14 +154,48 @@ def save(obj, f, **kwargs):
     if not isinstance(f, str | os.PathLike):
         torch.save(obj, f, **kwargs)
         return
-    with atomic_path(f, overwrite=True) as temporary:
-        torch.save(obj, temporary, **kwargs)
+    try:
+        with atomic_path(f, overwrite=True) as temporary:
+            torch.save(obj, temporary, **kwargs)
+    except RuntimeError as error:
+        # torch hides what the system said; a disk that is full or a limit on the size of files
+        if any(sign in str(error) for sign in ("inline_container", "PytorchStreamWriter", "iostream error")):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(f)) from None
+        raise
+
+
+def read_checkpoint(fname):
+    """Return a checkpoint after checking what training counts with.
+
+    Raises:
+        InputError: If the file is refused, or is no checkpoint; the message names the wrong part.
+    """
+    checkpoint = load(fname)
+    whole = "a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    parts = {
+        "epoch": whole,
+        "patience_count": whole,
+        "validation_loss": (
+            "a number",
+            lambda value: isinstance(value, float | int | np.floating | torch.Tensor) and math.isfinite(value),
+        ),
+        "state_dict": ("a dictionary", lambda value: isinstance(value, dict)),
+        "optimizer": ("a dictionary", lambda value: isinstance(value, dict)),
+    }
+    for name, (expected, is_right) in parts.items():
+        value = checkpoint.get(name) if isinstance(checkpoint, dict) else None
+        if not is_right(value):
+            raise InputError(
+                f"{fname} must be a checkpoint of ivadomed with {name} as {expected}, got {type(value).__name__}. "
+                "Delete it and train without --resume-training."
+            )
+    return checkpoint
 
 
 class SafeTorch:
-    """Stands in for ``torch`` in ivadomed's modules: everything is torch's own but ``load`` and ``save``."""
+    """Stands in for ``torch`` in ivadomed's modules: all is torch's own but ``load`` (of models) and ``save``."""
 
-    load = staticmethod(load)
+    load = staticmethod(load_model)
     save = staticmethod(save)
 
     def __getattr__(self, name):
@@ -131,6 +209,7 @@ class TrainingTorch(SafeTorch):
         best_validation_loss (float): While a resumed training has not beaten this loss, its checkpoint is kept.
     """
 
+    load = staticmethod(read_checkpoint)
     best_validation_loss = float("inf")
 
     def save(self, obj, f, **kwargs):
@@ -185,21 +264,21 @@ def load_checkpoint(model, optimizer, gif_dict, scheduler, fname):
     if not Path(fname).is_file():
         logger.warning(f"No checkpoint found at {fname}, training starts from scratch.")
         return model, optimizer, gif_dict, 1, 0, scheduler, 0
-    checkpoint = load(fname)
+    checkpoint = read_checkpoint(fname)
     try:
         model.load_state_dict(checkpoint["state_dict"])
         optimizer.load_state_dict(checkpoint["optimizer"])
         stored = checkpoint["scheduler"]
         # ivadomed itself stores the scheduler object
         scheduler.load_state_dict(stored if isinstance(stored, dict) else stored.state_dict())
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        # an uninterrupted training would have drawn on from here; checkpoints of plain ivadomed have no state
+        if "random" in checkpoint:
+            restore_random_state(checkpoint["random"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, OverflowError) as error:
         raise InputError(
             f"{fname} does not fit the model of this configuration ({type(error).__name__}: {error}). Resume with the "
             "configuration it was trained with, or train into another --path-output."
         ) from None
-    # an uninterrupted training would have drawn on from here; checkpoints of plain ivadomed have no state
-    if "random" in checkpoint:
-        restore_random_state(checkpoint["random"])
     logger.info(f"Resuming training from epoch {checkpoint['epoch']} of {fname}.")
     return (
         model,

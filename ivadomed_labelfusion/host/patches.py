@@ -19,8 +19,10 @@ from ivadomed_labelfusion.host import (
     inter_rater,
     layouts,
     loading,
+    losses,
     models,
     reconstruction,
+    restricted,
     run,
     scripts,
     segment,
@@ -29,6 +31,7 @@ from ivadomed_labelfusion.host import (
     training,
     transfer,
     transforms,
+    volumes,
 )
 from ivadomed_labelfusion.host.dataframe import RaterBidsDataframe
 
@@ -65,6 +68,7 @@ _ENDS = "a volume ends where its last slice or patch arrives, so that filtered o
 _SEGMENTED = "takes predictions of --segment in the same folder for those of the test"
 _MEANS = "takes means over columns that hold no numbers"
 _FILM = "FiLM fails with scikit-learn >= 1.4, and freezes raters and augmentation"
+_PICKLE = "a joblib file is a pickle, which runs what a stranger put into it"
 _OUTSIDE_TRAINING = "several raters per class are refused or misread outside training"
 
 PATCHES = (
@@ -86,10 +90,15 @@ PATCHES = (
     Patch("inference", "torch", loading.SafeTorch(), _UNSAFE),
     Patch("loader.slice_filter", "torch", loading.SafeTorch(), _UNSAFE),
     Patch("training", "torch", loading.TrainingTorch(), _UNSAFE + "; checkpoints with GIF frames never load"),
+    Patch("main", "joblib", restricted.FilmJoblib(), _PICKLE),
+    Patch("inference", "joblib", restricted.FilmJoblib(), _PICKLE),
+    Patch("loader.utils", "joblib", restricted.SplitJoblib(), _PICKLE + "; reads splits as JSON, too"),
+    Patch("losses", "LossCombination", losses.LossCombination, "evaluates the names of its losses as code"),
     Patch("training", "load_checkpoint", loading.load_checkpoint, "swallows errors and detaches the scheduler"),
     Patch(
         "training", "train", training.train, "a resumed training repeats all epochs and forgets its best", wraps=True
     ),
+    Patch("training", "get_scheduler", training.get_scheduler, "CosineAnnealingWarmRestarts never starts", wraps=True),
     Patch("training", "DataLoader", training.EpochDataLoader, "rater draws count epochs"),
     Patch(
         "utils",
@@ -122,7 +131,9 @@ PATCHES = (
     Patch("main", "save_config_file", run.save_config_file, "--segment fails for 3D models by name", wraps=True),
     Patch("main", "run_segment_command", segment.run_segment_command, "finds channels by suffix only", wraps=True),
     Patch("main", "run_command", run.run_command, "training is unseeded", wraps=True),
+    Patch("main", "logger", run.StrictLogger(), "a full disk prints a traceback for every line of the log"),
     Patch("main", "run_main", run.run_main, "bad input ends in a traceback", wraps=True),
+    Patch("config_manager", "load_json", run.load_json, "a configuration that is no object ends in a traceback"),
     Patch(
         "config_manager",
         "ConfigurationManager.get_config",
@@ -151,6 +162,17 @@ PATCHES = (
         "create_temp_directory",
         run.create_temp_directory,
         "leaves its cache in the temp directory",
+    ),
+    *(
+        Patch(module, "nib", volumes.NamedNibabel(), "a damaged volume ends in a traceback that names no file")
+        for module in ("loader.segmentation_pair", "evaluation", "inference", "testing", "uncertainty", "visualize")
+    ),
+    Patch(
+        "loader.segmentation_pair",
+        "SegmentationPair.__init__",
+        volumes.pair_init,
+        "unfit images and labels end in a traceback that names no file",
+        wraps=True,
     ),
     Patch("inference", "pred_to_nib", inter_rater.pred_to_nib, "keeps no soft output", wraps=True),
     Patch("metrics", "get_metric_fns", inter_rater.get_metric_fns, "knows no rater-aware metrics", wraps=True),

@@ -1,13 +1,14 @@
 """One run of the ``ivadomed`` command: checked first, seeded, cleaned up afterwards, errors without a traceback."""
 
 import atexit
+import contextlib
 import contextvars
 import copy
-import json
 import random
 import shutil
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,25 @@ from ivadomed_labelfusion.config.check import is_nested, raise_on_errors, uses_p
 from ivadomed_labelfusion.data import texts
 from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
+from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.host.datasets import RaterPlan
+from ivadomed_labelfusion.locks import only_one
 
 _context = contextvars.ContextVar("ivadomed_labelfusion_context", default=None)
+
+
+def load_json(config_path):
+    """Read a configuration strictly and check it; stands in for ``ivadomed.config_manager.load_json``.
+
+    ivadomed merges a file into its defaults while it is loaded, before anything could be checked.
+
+    Raises:
+        InputError: If the file is no JSON, or the configuration has errors.
+    """
+    config = read_json(config_path)
+    raise_on_errors(config, source=config_path)
+    settings_from_config(config)
+    return config
 
 
 def get_config(original):
@@ -29,7 +46,6 @@ def get_config(original):
     def wrapped(self):
         for warning in raise_on_errors(self.context_original, source=self.path_context):
             logger.warning(f"{warning.key}: {warning.message}")
-        settings_from_config(self.context_original)
         return original(self)
 
     return wrapped
@@ -50,11 +66,10 @@ def guarded(original, name):
 
     def wrapped(*args, **kwargs):
         try:
-            return original(*args, **kwargs)
+            with _explained_threads():
+                return original(*args, **kwargs)
         except InputError as error:
             message = str(error)
-        except json.JSONDecodeError as error:
-            message = f"the configuration is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         except OSError as error:
             message = file_trouble(error)
             if message is None:
@@ -70,6 +85,37 @@ def guarded(original, name):
         return 2
 
     return wrapped
+
+
+@contextlib.contextmanager
+def _explained_threads():
+    """Let threads, such as TensorBoard's writer, say in one line that a disk is full; the main thread stops then."""
+    before = threading.excepthook
+
+    def explain(arguments):
+        trouble = file_trouble(arguments.exc_value) if isinstance(arguments.exc_value, OSError) else None
+        if trouble is None:
+            before(arguments)
+        else:
+            print(f"ivadomed: {trouble}", file=sys.stderr)
+
+    threading.excepthook = explain
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+class StrictLogger:
+    """Stands in for ``logger`` in ``ivadomed.main``: a log file that cannot be written stops the run."""
+
+    @staticmethod
+    def add(sink, **options):
+        """Add a sink; errors of a file are raised, where loguru would print a traceback for every line."""
+        return logger.add(sink, **({"catch": False} if isinstance(sink, str) else {}), **options)
+
+    def __getattr__(self, name):
+        return getattr(logger, name)
 
 
 def _known_message(error):
@@ -92,6 +138,8 @@ def _known_message(error):
         "metadata cannot be found": f"{text} Name contrasts, or a column of participants.tsv that has values.",
         "BIDSValidationError": f"a dataset of path_data is not valid BIDS: {first}",
         "BIDSDerivativesValidationError": f"the derivatives of a dataset of path_data are not valid BIDS: {first}",
+        "channels, but got": f"the model does not fit the images of this configuration: {text}",
+        "out of memory": f"{text.splitlines()[0] if text else text} Use a smaller batch_size, crop or network.",
     }
     return next((cure for sign, cure in cures.items() if sign in f"{type(error).__name__}: {text}"), None)
 
@@ -100,6 +148,7 @@ def run_command(original):
     """Wrap ``ivadomed.main.run_command``: remember the configuration of the run and seed every generator."""
 
     def wrapped(context, *args, **kwargs):
+        _check_options(**kwargs)
         if uses_plugin(context) and context["command"] == "train":
             seed_everything(context["split_dataset"]["random_seed"])
         _context.set(context)
@@ -120,7 +169,7 @@ def run_command(original):
             texts.check_participants(path)
         column = context["split_dataset"]["split_method"]
         try:
-            with texts.reading_over_marks():
+            with texts.reading_over_marks(), _alone_in(Path(context["path_output"]), context["command"]):
                 return original(context, *args, **kwargs)
         except KeyError as error:
             if error.args not in ((column,), ("participant_id",)):
@@ -134,6 +183,26 @@ def run_command(original):
             _context.set(None)
 
     return wrapped
+
+
+def _check_options(thr_increment=None, n_gif=0, overlap_2d=None, **_others):
+    """Refuse options of the command line that ivadomed would meet after hours of training, or work on for ever."""
+    # 0.001: a thousand thresholds are searched
+    if thr_increment is not None and not 0.001 <= thr_increment < 1:
+        raise InputError(f"--thr-increment (-t) must be a number from 0.001 to 1, got {thr_increment}.")
+    if not 0 <= n_gif <= 1000:
+        raise InputError(f"--gif (-g) must be a whole number from 0 to 1000, got {n_gif}.")
+    if overlap_2d is not None and (len(overlap_2d) != 2 or min(overlap_2d) < 0):
+        raise InputError(f"--overlap-2d must be two whole numbers of at least 0, got {overlap_2d}.")
+
+
+def _alone_in(folder, command):
+    """Let no second training or test write into the same folder at the same time."""
+    if command == "segment":
+        return contextlib.nullcontext()
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = f"Another training or test is writing into {folder} (path_output). Wait for it, or choose another."
+    return only_one(folder / ".writing", busy=busy)
 
 
 def _paths(context):
@@ -180,7 +249,24 @@ def get_subdatasets_subject_files_list(original):
     """Wrap ``ivadomed.loader.utils.get_subdatasets_subject_files_list``: a split file must fit the dataset."""
 
     def wrapped(split_params, df, *args, **kwargs):
-        lists = original(split_params, df, *args, **kwargs)
+        if not split_params.get("fname_split"):
+            _check_test_column(split_params, df)
+        try:
+            lists = original(split_params, df, *args, **kwargs)
+        except KeyError as error:
+            # a missing split_method is explained by the command
+            if split_params["split_method"] in map(str, error.args) or split_params["split_method"] not in df:
+                raise
+            raise InputError(
+                f"split_dataset and subject_selection must name columns of participants.tsv, got {error}."
+            ) from None
+        except (ZeroDivisionError, ValueError, RuntimeError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"split_dataset cannot divide the {df['participant_id'].nunique()} subjects into training, validation "
+                f"and testing: {error}. Change train_fraction, test_fraction, data_testing or subject_selection."
+            ) from None
         known = set(df["filename"])
         absent = sorted({name for names in lists for name in names} - known)
         if absent:
@@ -191,6 +277,16 @@ def get_subdatasets_subject_files_list(original):
         return lists
 
     return wrapped
+
+
+def _check_test_column(split_params, df):
+    """Refuse a column of test subjects that the dataset lacks; ivadomed would test on others and only log it."""
+    column = split_params["data_testing"]["data_type"]
+    if column and column not in df:
+        raise InputError(
+            f"split_dataset.data_testing.data_type must be a column of participants.tsv, got {column!r}. "
+            "Set it to null to test on subjects at random."
+        )
 
 
 def load_dataset(original):

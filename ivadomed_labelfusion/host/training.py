@@ -9,8 +9,9 @@ from ivadomed import training as imed_training
 from torch.utils.data import DataLoader
 
 from ivadomed_labelfusion.environment import version_numbers
+from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.host import transfer
-from ivadomed_labelfusion.host.loading import TrainingTorch, load
+from ivadomed_labelfusion.host.loading import TrainingTorch, read_checkpoint
 
 
 class EpochDataLoader(DataLoader):
@@ -37,9 +38,11 @@ def train(original):
     """
 
     def wrapped(model_params, dataset_train, dataset_val, training_params, path_output, *args, **kwargs):
+        if dataset_val and kwargs.get("n_gif", 0) > len(dataset_val):
+            raise InputError(f"--gif (-g) must be at most {len(dataset_val)}, the validation slices.")
         checkpoint = Path(path_output, "checkpoint.pth.tar")
         if kwargs.get("resume_training") and checkpoint.is_file():
-            state = load(checkpoint)
+            state = read_checkpoint(checkpoint)
             done = state["epoch"] - 1
             training_params = copy.deepcopy(training_params)
             times = training_params["training_time"]
@@ -56,6 +59,17 @@ def train(original):
         finally:
             if isinstance(imed_training.torch, TrainingTorch):
                 imed_training.torch.best_validation_loss = float("inf")
+
+    return wrapped
+
+
+def get_scheduler(original):
+    """Wrap ``ivadomed.training.get_scheduler``: ivadomed's defaults give every schedule the bounds of ``CyclicLR``."""
+
+    def wrapped(params, optimizer, num_epochs=0):
+        if params["name"] == "CosineAnnealingWarmRestarts":
+            params = {name: value for name, value in params.items() if name not in ("base_lr", "max_lr")}
+        return original(params, optimizer, num_epochs)
 
     return wrapped
 

@@ -132,21 +132,31 @@ def make_metric(name, function):
 
 
 def from_dotted_path(path):
-    """Return the ``Metric`` at ``package.module:function``; the column is named after the function.
+    """Return the ``Metric`` at ``package.module:function``, a function that ``register_metric`` has marked.
+
+    The module is imported, which runs it: whoever names it trusts it. Of what it holds, only a metric is ever called.
 
     Raises:
-        InputError: If the module cannot be imported or has no such function.
+        InputError: If the module cannot be imported, has no such function, or the function is no registered metric.
     """
     module_name, _, function_name = path.partition(":")
     try:
         function = importlib.import_module(module_name)
         for part in function_name.split("."):
             function = getattr(function, part)
-    except (ImportError, AttributeError, ValueError) as error:
+    # a module may fail in any way while it is imported, also by ending the program
+    except (Exception, SystemExit) as error:
         raise InputError(
-            f"The metric {path!r} must be 'package.module:function' of a module that Python can import: {error}."
+            f"The metric {path!r} must be 'package.module:function' of a module that Python can import: "
+            f"{type(error).__name__}: {error}."
         ) from error
-    return make_metric(function_name.rpartition(".")[2].lower(), function)
+    for metric in _registered.values():
+        if metric.function is function:
+            return metric
+    raise InputError(
+        f"The metric {path!r} must be a function marked with @register_metric(NAME) of ivadomed_labelfusion; nothing "
+        f"else is called. Got {type(function).__name__} {function_name}. Mark it where it is defined."
+    )
 
 
 def own_metrics():
@@ -159,7 +169,7 @@ def own_metrics():
     for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         try:
             found[point.name] = make_metric(point.name, point.load())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             found[point.name] = Metric(point.name, _failing(point, error), ())
     return {**found, **_registered}
 

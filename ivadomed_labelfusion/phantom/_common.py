@@ -13,15 +13,22 @@ from scipy import ndimage
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, write_json
+from ivadomed_labelfusion.locks import only_one
 
 TRUTH_FOLDER = "phantom_truth"
 PARAMETERS = "phantom.json"
+# more is a mistake in typing: the original datasets have 53 and 80
+MOST_SUBJECTS = 10_000
 
 
-def check_arguments(*, subjects, size, sizes, layout, layouts):
-    """Raise InputError for a number of subjects, a size or a layout that does not exist."""
+def check_arguments(*, subjects, more, seed, size, sizes, layout, layouts):
+    """Raise InputError for a number of subjects, a seed, a size or a layout that does not exist."""
+    if seed < 0:
+        raise InputError(f"seed must be a whole number of at least 0, got {seed!r}.")
     if int(subjects) != subjects or subjects < 1:
         raise InputError(f"subjects must be a whole number of at least 1, got {subjects!r}.")
+    if subjects > MOST_SUBJECTS or not 0 <= more <= MOST_SUBJECTS:
+        raise InputError(f"subjects must be at most {MOST_SUBJECTS}, got {subjects!r} and {more!r} for testing.")
     if size not in sizes:
         raise InputError(f"size must be one of {', '.join(sizes)}, got {size!r}.")
     if layout not in layouts:
@@ -35,15 +42,18 @@ def new_folder(out):
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"The output folder must not exist or be empty, got {out}. Choose another folder.")
     partial = out.parent / f".partial-{out.name}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    finally:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    busy = f"Another 'phantom' is writing {out}. Wait for it, or choose another folder."
+    with only_one(out.parent / f".generating-{out.name}", busy=busy):
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            yield partial
+            if out.exists():
+                out.rmdir()
+            partial.rename(out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_parameters(out, content):

@@ -100,7 +100,9 @@ def generate_msseg2016(
     Raises:
         InputError: For a bad argument or an output folder that is not empty.
     """
-    common.check_arguments(subjects=subjects, size=size, sizes=STEP_MM, layout=layout, layouts=LAYOUTS)
+    common.check_arguments(
+        subjects=subjects, more=testing, seed=seed, size=size, sizes=STEP_MM, layout=layout, layouts=LAYOUTS
+    )
     raters = _raters(np.random.default_rng([seed, 0]))
     plan = [(TRAINING_CENTRES[index % 3], index // 3 + 1, "Training") for index in range(subjects)]
     if layout.startswith("public"):

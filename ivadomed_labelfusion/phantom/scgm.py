@@ -149,7 +149,9 @@ def generate_scgm(
     Raises:
         InputError: For a bad argument or an output folder that is not empty.
     """
-    common.check_arguments(subjects=subjects, size=size, sizes=OFF_CENTRE_MM, layout=layout, layouts=LAYOUTS)
+    common.check_arguments(
+        subjects=subjects, more=without_masks, seed=seed, size=size, sizes=OFF_CENTRE_MM, layout=layout, layouts=LAYOUTS
+    )
     raters = _raters(np.random.default_rng([seed, 0]))
     plan = [(index, TRAINING) for index in range(subjects)] + [(index, TEST) for index in range(without_masks)]
     truth = {}

@@ -10,12 +10,15 @@ from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.coding import coding_note
 from ivadomed_labelfusion.data.raters import target_suffix
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import read_json, write_json, write_text
+from ivadomed_labelfusion.files import read_json, resolve, write_json, write_text
+from ivadomed_labelfusion.locks import only_one
 from ivadomed_labelfusion.prepare import _coverage, _report
 from ivadomed_labelfusion.prepare._convert import SubjectOptions, convert_subject
 from ivadomed_labelfusion.prepare._plan import Problem
 from ivadomed_labelfusion.prepare._source import open_source
 
+# processes; more than any machine has cores
+MOST_JOBS = 1024
 BIDS_VERSION = "1.10.0"
 GENERATOR = {"Name": "ivadomed_labelfusion", "Version": __version__}
 
@@ -54,19 +57,23 @@ def run(
     from rich.console import Console
 
     out = Path(out)
-    if jobs < 1:
-        raise InputError(f"jobs must be at least 1, got {jobs}.")
+    if not 1 <= jobs <= MOST_JOBS:
+        raise InputError(f"jobs must be at least 1 and at most {MOST_JOBS}, got {jobs}.")
     fuse = [fuse] if isinstance(fuse, str) else list(dict.fromkeys(fuse))
     if fuse:
         from ivadomed_labelfusion.fusion import check_method
 
         for method in fuse:
             check_method(method)
-    _check_out(raw, out, overwrite=overwrite or dry_run, may_lie_in_raw=out_may_lie_in_raw)
+    claim = {"overwrite": overwrite or dry_run, "may_lie_in_raw": out_may_lie_in_raw}
+    _check_out(raw, out, **claim)
     console = Console(stderr=True)
     announce = (lambda text: console.print(text, markup=False, soft_wrap=True)) if progress else (lambda text: None)
     scratch = _existing_parent(out)
-    with open_source(raw, scratch=scratch, announce=announce, accept=accept) as files:
+    with (
+        contextlib.nullcontext() if dry_run else _claimed(raw, out, scratch, **claim),
+        open_source(raw, scratch=scratch, announce=announce, accept=accept) as files,
+    ):
         plan = make_plan(files)
         _select(plan, subjects)
         if symlink and any(image.file.packed for subject in plan.subjects for image in subject.images):
@@ -103,13 +110,13 @@ def _wide(console):
 
 def _existing_parent(out):
     """Return the folder that will hold ``out``, creating it."""
-    parent = out.resolve().parent
+    parent = resolve(out).parent
     parent.mkdir(parents=True, exist_ok=True)
     return parent
 
 
 def _check_out(raw, out, *, overwrite, may_lie_in_raw):
-    raw_path, out_path = Path(raw).resolve(), out.resolve()
+    raw_path, out_path = resolve(raw), resolve(out)
     inside = raw_path in out_path.parents and not may_lie_in_raw
     if out_path == raw_path or inside or out_path in raw_path.parents:
         raise InputError(f"OUT must lie outside of RAW, which is never changed, got RAW {raw} and OUT {out}.")
@@ -123,6 +130,15 @@ def _check_out(raw, out, *, overwrite, may_lie_in_raw):
     generators = [entry.get("Name") for entry in marks.get("GeneratedBy", [])] if isinstance(marks, dict) else []
     if GENERATOR["Name"] not in generators:
         raise InputError(f"{out} was not written by {GENERATOR['Name']} and is not replaced. Choose another folder.")
+
+
+@contextlib.contextmanager
+def _claimed(raw, out, parent, **claim):
+    """Let no second conversion write the same dataset at the same time, or replace what one has just written."""
+    busy = f"Another 'prepare' is writing {out}. Wait for it, or choose another folder."
+    with only_one(parent / f".preparing-{resolve(out).name}", busy=busy):
+        _check_out(raw, out, **claim)
+        yield
 
 
 @contextlib.contextmanager

@@ -1,19 +1,30 @@
 """Finding the files of a download: a zip, a folder of zips, or an unpacked folder."""
 
 import contextlib
+import errno
 import filecmp
+import lzma
 import shutil
 import stat
-import tempfile
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import resolve
+from ivadomed_labelfusion.locks import temporary_folder
 
 # what a converter can use; everything else in an archive stays packed
 WANTED = (".nii", ".nii.gz", ".txt")
+# how the names of folders with extracted files begin
+EXTRACTED_PREFIX = ".extracted-"
 RESERVE_BYTES = 256 * 2**20
+# deflate cannot pack more tightly than 1032 to 1, and images never come near
+MOST_RATIO = 1032
+MOST_RATIO_OF_ARCHIVE = 200
+UNSUSPICIOUS_BYTES = 100 * 2**20
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ def open_source(raw, *, scratch, announce, accept=lambda parts: True):
     if raw.is_dir():
         paths = sorted(path for path in raw.rglob("*") if path.is_file() and not _is_junk(path.parts))
         loose = [
-            SourceFile(path, (raw.resolve().name, *path.relative_to(raw).parts), packed=False)
+            SourceFile(path, (resolve(raw).name, *path.relative_to(raw).parts), packed=False)
             for path in paths
             if path.name.lower().endswith(WANTED)
         ]
@@ -111,7 +122,9 @@ def open_source(raw, *, scratch, announce, accept=lambda parts: True):
                 f"Extracting {raw} needs {_size(size)} in {scratch}, where {_size(free)} are free. Free some space, or "
                 "choose an output folder on another disk."
             )
-        target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".extracted-", dir=scratch)))
+        for archive, infos in members.items():
+            _check_growth(archive, infos)
+        target = stack.enter_context(temporary_folder(scratch, EXTRACTED_PREFIX))
         for index, (archive, infos) in enumerate(members.items()):
             loose += _extract(archive, infos, target / str(index))
         yield sorted(loose, key=lambda file: file.parts)
@@ -132,11 +145,8 @@ def _is_junk(parts):
 
 def _members(archive, accept):
     """Return the wanted members of a zip after checking that each of its members is harmless."""
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            infos = packed.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"{archive} is damaged ({error}). Download it again.") from None
+    with _readable(archive), zipfile.ZipFile(archive) as packed:
+        infos = packed.infolist()
     wanted = []
     for info in infos:
         parts = PurePosixPath(info.filename.replace("\\", "/")).parts
@@ -153,19 +163,63 @@ def _members(archive, accept):
     return wanted
 
 
+def _check_growth(archive, infos):
+    """Refuse an archive that would grow beyond what images do, in a member or as a whole."""
+    for info in infos:
+        if info.file_size > MOST_RATIO * max(info.compress_size, 1) and info.file_size > UNSUSPICIOUS_BYTES:
+            raise InputError(
+                f"{archive}: {info.filename!r} claims {_size(info.file_size)} from {_size(info.compress_size)}, more "
+                f"than {MOST_RATIO} times as much. Unpack it yourself if you trust it."
+            )
+    size, packed = sum(info.file_size for info in infos), archive.stat().st_size
+    if size > max(MOST_RATIO_OF_ARCHIVE * packed, 10 * UNSUSPICIOUS_BYTES):
+        raise InputError(
+            f"{archive} claims {_size(size)} from {_size(packed)}, more than {MOST_RATIO_OF_ARCHIVE} times as much. "
+            "Unpack it yourself if you trust it, and give the folder."
+        )
+
+
+@contextlib.contextmanager
+def _readable(archive, member=None):
+    """Turn what Python raises on a damaged zip into an InputError: its headers and streams can fail in many ways."""
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        # trouble of the disk, not of the archive
+        if error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise InputError(f"{archive} is damaged ({error.strerror}). Download it again.") from None
+    except (
+        zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OverflowError, struct.error, zlib.error,
+        lzma.LZMAError,
+    ) as error:  # fmt: skip
+        where = f" at {member!r}" if member else ""
+        raise InputError(f"{archive} is damaged{where} ({error or type(error).__name__}). Download it again.") from None
+
+
+def _copy(stream, copy, info, archive):
+    """Copy a member and stop as soon as it is longer than it says, whatever its header promised."""
+    left = info.file_size
+    while block := stream.read(2**20):
+        left -= len(block)
+        if left < 0:
+            raise InputError(f"{archive}: {info.filename!r} is longer than it says. Download it again.")
+        copy.write(block)
+
+
 def _extract(archive, infos, target):
     files = []
-    with zipfile.ZipFile(archive) as packed:
+    with _readable(archive), zipfile.ZipFile(archive) as packed:
         for info in infos:
             parts = PurePosixPath(info.filename.replace("\\", "/")).parts
             path = target.joinpath(*parts)
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with packed.open(info) as stream, open(path, "xb") as copy:
-                    shutil.copyfileobj(stream, copy, 2**20)
-            except FileExistsError:
-                raise InputError(f"{archive} holds {info.filename!r} twice. Unpack it and remove one.") from None
-            except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-                raise InputError(f"{archive} is damaged at {info.filename!r} ({error}). Download it again.") from None
+            # names may also repeat a folder, or differ in capitals only
+            if path.exists():
+                raise InputError(f"{archive} holds {info.filename!r} twice. Unpack it and remove one.")
+            with _readable(archive, info.filename), packed.open(info) as stream, open(path, "xb") as copy:
+                _copy(stream, copy, info, archive)
             files.append(SourceFile(path, (archive.stem, *parts), packed=True))
     return files

@@ -4,12 +4,16 @@ import functools
 import re
 from pathlib import Path
 
+from ivadomed_labelfusion.data.suffixes import is_bids_contrast
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import METHODS
 from ivadomed_labelfusion.prepare import _dataset
 from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
 from ivadomed_labelfusion.prepare._source import Files
 
+# ** in a pattern; placeholders and wildcards between two slashes
+MOST_DEEP = 2
+MOST_IN_A_NAME = 6
 FIELDS = ("subject", "rater", "class", "contrast", "institution")
 _PLACEHOLDER = re.compile(r"\{(\w*)\}|\*\*/?|\*|\?|[^{*?]+|\{")
 
@@ -79,6 +83,8 @@ def _common_root(*patterns):
     for pattern in patterns:
         parts = Path(pattern).expanduser().absolute().parts
         stop = next((index for index, part in enumerate(parts) if re.search(r"[{*?]", part)), len(parts) - 1)
+        if stop < 2:
+            raise InputError(f"Patterns must begin with a folder, or the whole disk would be read, got {pattern!r}.")
         fixed.append(parts[:stop])
     shared = [step[0] for step in zip(*fixed, strict=False) if len(set(step)) == 1]
     return Path(*shared)
@@ -93,6 +99,7 @@ def _compile(pattern, *, needed, allowed, what):
     for name in needed:
         if name not in names:
             raise InputError(f"{what} must hold {{{name}}}, got {pattern!r}.")
+    _check_size(pattern, what)
     expression, seen = "", set()
     for match in _PLACEHOLDER.finditer(Path(pattern).expanduser().absolute().as_posix()):
         token, name = match[0], match[1]
@@ -108,6 +115,16 @@ def _compile(pattern, *, needed, allowed, what):
         else:
             expression += re.escape(token)
     return re.compile(expression)
+
+
+def _check_size(pattern, what):
+    """Refuse patterns that take for ever: each wildcard multiplies the ways in which a path can match."""
+    parts = Path(pattern).expanduser().absolute().parts
+    if len(pattern) > 1000 or sum(part.count("**") for part in parts) > MOST_DEEP:
+        raise InputError(f"{what} may hold ** {MOST_DEEP} times and be 1000 characters long, got {pattern[:80]!r}.")
+    widest = max((len(re.findall(r"\{\w*\}|\*+|\?", part)) for part in parts), default=0)
+    if widest > MOST_IN_A_NAME:
+        raise InputError(f"{what} may hold {MOST_IN_A_NAME} placeholders or wildcards per name, got {pattern[:80]!r}.")
 
 
 def _check_bids_contrast(contrast):
@@ -166,6 +183,15 @@ def _plan(files, *, image, mask, classes, contrast, title, root):
     raters = tuple(
         sorted({key[0] for table in masks.values() for key in table.found}, key=lambda rater: (len(rater), rater))
     )
+    contrasts = sorted({key for table in images.values() for key in table.found})
+    problems += [
+        Problem(
+            "warning", "", f"{key} is no contrast that BIDS knows. ivadomed finds its images only with "
+            '"bids_validate": false in loader_parameters; better take one of BIDS, such as T1w, T2w or FLAIR.',
+        )
+        for key in contrasts
+        if not is_bids_contrast(key)
+    ]  # fmt: skip
     subjects = []
     for name in sorted(sources):
         for table in (images.get(name), masks.get(name)):

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ivadomed_labelfusion.config.templates import load_template
+from ivadomed_labelfusion.config.yaml_files import read_yaml
 from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json
+from ivadomed_labelfusion.study.records import is_name
 
 FRAMEWORKS = ("conv", "softseg")
 FUSIONS = ("staple", "average", "random")
@@ -96,15 +98,8 @@ def read_user_candidates(path):
     Raises:
         InputError: If the file is missing, no YAML, or an entry has unknown or wrong keys; the message names the entry.
     """
-    import yaml
-
     path = Path(path)
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Check --candidates-file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from None
+    entries = read_yaml(path, cure="Check --candidates-file")
     if not isinstance(entries, list):
         raise InputError(f"{path} must hold a list of candidates, got {type(entries).__name__}.")
     return [_user_candidate(entry, f"{path}, entry {index}") for index, entry in enumerate(entries, start=1)]
@@ -117,7 +112,7 @@ def _user_candidate(entry, where):
     if unknown:
         raise InputError(f"{where} has the unknown key {unknown[0]!r}. Known are {', '.join(_USER_KEYS)}.")
     name, base = entry["name"], entry["base"]
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", name) or name == "all":
+    if not is_name(name):
         raise InputError(f"{where}: name must be up to 40 letters, digits, _ and -, and not 'all', got {name!r}.")
     if base not in PAPER_CANDIDATES:
         raise InputError(f"{where}: base must be one of {', '.join(PAPER_CANDIDATES)}, got {base!r}.")
@@ -127,7 +122,7 @@ def _user_candidate(entry, where):
         raise InputError(f"{where}: overrides must be a mapping of configuration keys, got {overrides!r}.")
     try:
         json.dumps(overrides, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"{where}: overrides must hold what JSON knows (no dates without quotes, no NaN): {error}."
         ) from None

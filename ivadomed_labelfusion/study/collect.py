@@ -1,15 +1,18 @@
 """Gathering what the models left behind into tidy tables: results per image, per model, reliability, losses."""
 
-import csv
 import math
-from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.results import RELIABILITY, TABLE
-from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.study.columns import KEYS
+from ivadomed_labelfusion.study.frames import read_table
 from ivadomed_labelfusion.study.jobs import read_losses
+from ivadomed_labelfusion.study.plan import class_names
+from ivadomed_labelfusion.study.records import read_done
 from ivadomed_labelfusion.study.splits import read_split
+
+RESULTS_CURE = "Run 'ivadomed_labelfusion study results' again."
+_CURVE = ("form", "region", "bin", "lower", "upper", "count", "confidence", "accuracy", "dropped")
 
 
 def finished_models(study):
@@ -36,7 +39,7 @@ def collect_results(study):
 
     parts = []
     for candidate, split, folder in finished_models(study):
-        part = _read_evaluation(folder / "evaluation" / TABLE)
+        part = _read_evaluation(folder / "evaluation" / TABLE, ("image_id",), class_names(study))
         part.insert(0, "subject", part["image_id"].str.split("_").str[0])
         part.insert(0, "split", split)
         part.insert(0, "candidate", candidate)
@@ -61,7 +64,7 @@ def collect_reliability(study):
     for candidate, split, folder in finished_models(study):
         path = folder / "evaluation" / RELIABILITY
         if path.exists():
-            part = _read_evaluation(path)
+            part = _read_evaluation(path, ("image_id", *_CURVE))
             part = part[part["image_id"] == "all"].drop(columns="image_id")
             part.insert(0, "split", split)
             part.insert(0, "candidate", candidate)
@@ -69,20 +72,13 @@ def collect_reliability(study):
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _read_evaluation(path):
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(path)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
-        frame = pd.DataFrame()
-    if "image_id" not in frame or frame.empty:
-        model = path.parents[1]
-        raise InputError(
-            f"{path} is damaged. Delete {model / 'evaluate.done.json'} and {model / 'evaluated.json'}, and repeat "
-            "'study run': the model is evaluated again."
-        )
-    return frame
+def _read_evaluation(path, needed, names=()):
+    model = path.parents[1]
+    cure = (
+        f"Delete {model / 'evaluate.done.json'} and {model / 'evaluated.json'}, and repeat 'study run': the model is "
+        "evaluated again."
+    )
+    return read_table(path, needed, cure, class_names=names)
 
 
 def collect_models(study, reliability):
@@ -100,13 +96,13 @@ def collect_models(study, reliability):
     rows = []
     for candidate, split, folder in finished_models(study):
         members = [study.model_folder(model) for model in study.members(study.candidate(candidate), split)]
-        trained = [read_json(member / "train.done.json") for member in members]
+        trained = [read_done(member, "train", "seconds", "epochs", "best_validation_loss") for member in members]
         losses = [entry["best_validation_loss"] for entry in trained if entry["best_validation_loss"] is not None]
         row = {
             "candidate": candidate,
             "split": split,
             "test_centre": read_split(study.folder / "splits", split)["test_centre"],
-            "threshold": read_json(folder / "evaluate.done.json")["threshold"],
+            "threshold": read_done(folder, "evaluate", "threshold")["threshold"],
             "epochs": max(entry["epochs"] for entry in trained),
             "best_validation_loss": sum(losses) / len(losses) if losses else math.nan,
             "training_seconds": round(sum(entry["seconds"] for entry in trained), 1),
@@ -167,19 +163,10 @@ def collect_losses(study):
     return pd.DataFrame(rows, columns=["candidate", "split", "epoch", "validation_loss"])
 
 
-def read_frame(path):
-    """Return a CSV file of the results as a DataFrame.
+def read_frame(path, names=()):
+    """Return a CSV file of the results, which has the classes ``names``, as a DataFrame.
 
     Raises:
         InputError: If it is missing or lacks the key columns.
     """
-    import pandas as pd
-
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist. Run 'ivadomed_labelfusion study results' first.")
-    with open(path, encoding="utf-8", newline="") as stream:
-        header = next(csv.reader(stream), [])
-    if not {"candidate", "split"} <= set(header):
-        raise InputError(f"{path} must have the columns candidate and split, got {', '.join(header[:6])}.")
-    return pd.read_csv(path)
+    return read_table(path, ("candidate", "split"), RESULTS_CURE, class_names=names)

@@ -7,7 +7,6 @@ that finds its work done returns at once, and a half-trained model goes on from 
 
 import argparse
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -20,8 +19,10 @@ import zipfile
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import read_json, try_lock, write_json
+from ivadomed_labelfusion.files import read_json, write_json
+from ivadomed_labelfusion.locks import try_lock
 from ivadomed_labelfusion.study.plan import load_study, uses_one_class
+from ivadomed_labelfusion.study.records import FAILED, SHARE, read_done, read_if_there
 
 KINDS = ("train", "test", "evaluate")
 MARKERS = {"train": "trained.json", "test": "tested.json", "evaluate": "evaluated.json"}
@@ -38,11 +39,14 @@ def main(args=None):
     parser.add_argument("--study", default=".", help="folder of the study (default: here)")
     parser.add_argument("--log", required=True, help="where the output of ivadomed goes")
     parsed = parser.parse_args(args)
-    study = load_study(parsed.study)
     try:
+        study = load_study(parsed.study)
         return run_job(study, parsed.kind, parsed.model, Path(parsed.log).resolve())
     except KeyboardInterrupt:
         return 130
+    except InputError as error:
+        print(f"{parsed.kind} of {parsed.model} failed: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         # a full disk or missing rights, about which nothing could be written beside the model
         print(f"{parsed.kind} of {parsed.model} failed, and the failure was not recorded: {error}", file=sys.stderr)
@@ -209,7 +213,11 @@ def read_threshold(study, folder):
     # for several classes it makes none: a threshold in the file is then the user's own
     if not saved.exists() or not uses_one_class(study):
         return None
-    threshold = read_json(saved).get("postprocessing", {}).get("binarize_prediction", {}).get("thr")
+    threshold = read_json(saved)
+    for key in ("postprocessing", "binarize_prediction", "thr"):
+        threshold = threshold.get(key) if isinstance(threshold, dict) else None
+    if threshold is not None and not SHARE[1](threshold):
+        raise InputError(f"{saved}: postprocessing.binarize_prediction.thr must be {SHARE[0]}, got {threshold!r}.")
     # ivadomed counts up in steps of 0.05 and ends at 0.9500000000000001
     return None if threshold is None else round(threshold, 6)
 
@@ -226,7 +234,7 @@ def read_losses(path, *, start=0):
     with open(path, "rb") as stream:
         stream.seek(start)
         text = stream.read().decode("utf-8", "replace")
-    found = re.findall(r"Epoch (\d+) validation loss: (-?[\d.]+)\.", text)
+    found = re.findall(r"Epoch (\d{1,9}) validation loss: (-?\d+(?:\.\d+)?)\.", text)
     losses = {}
     for epoch, loss in found:
         for redone in [known for known in losses if known >= int(epoch)]:
@@ -255,7 +263,7 @@ def evaluate(study, model, log, lock):
     candidate = study.candidate(name)
     members = study.members(candidate, split)
     folder = study.model_folder(model)
-    trained = [read_json(study.model_folder(member) / "train.done.json") for member in members]
+    trained = [read_done(study.model_folder(member), "train", "threshold") for member in members]
     thresholds = [entry["threshold"] for entry in trained if entry["threshold"] is not None]
     # of an ensemble, the mean of its members' thresholds
     threshold = sum(thresholds) / len(thresholds) if thresholds else None
@@ -330,7 +338,7 @@ def _record_failure(folder, kind, error, log):
         killed = f"ivadomed was killed by signal {-error.returncode} (9: often too little memory)"
         reason = killed if error.returncode < 0 else _last_words(log) or str(error)
     print(f"{kind} of {folder} failed: {reason}", file=sys.stderr, flush=True)
-    earlier = json.loads((folder / "failed.json").read_text()) if (folder / "failed.json").exists() else {}
+    earlier = _earlier_failure(folder) or {}
     attempts = earlier.get("attempts", 0) + 1 if earlier.get("kind") == kind else 1
     content = {"kind": kind, "reason": reason, "attempts": attempts, "log": str(log), "time": time.time()}
     write_json(folder / "failed.json", content, overwrite=True)
@@ -352,9 +360,18 @@ def _last_words(log):
 
 
 def _forget_failure(folder, kind):
-    path = folder / "failed.json"
-    if path.exists() and json.loads(path.read_text()).get("kind") == kind:
-        path.unlink()
+    earlier = _earlier_failure(folder)
+    if earlier and earlier["kind"] == kind:
+        (folder / "failed.json").unlink()
+
+
+def _earlier_failure(folder):
+    """Return what ``failed.json`` says, None if there is none; a damaged one says nothing and goes."""
+    try:
+        return read_if_there(folder / "failed.json", FAILED)
+    except InputError:
+        (folder / "failed.json").unlink()
+        return None
 
 
 if __name__ == "__main__":

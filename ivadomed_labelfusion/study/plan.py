@@ -4,7 +4,7 @@
 
     OUTPUT/
       study.json                     settings of the study
-      splits/split-01.json, .joblib  subjects of each split; seeds.json
+      splits/split-01.json           subjects of each split; seeds.json
       models/<candidate>/<split>/    one model: train.json, test.json, ivadomed's output, evaluation/
       models/<ensemble>/<split>/rater1/ ...   its members
       results/                       results.csv, models.csv, tables, figures, claims
@@ -19,16 +19,19 @@ from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.reference import reference_name
 from ivadomed_labelfusion.evaluation.settings import settings_from_config
-from ivadomed_labelfusion.files import read_json
+from ivadomed_labelfusion.files import read_json, resolve
 from ivadomed_labelfusion.study.candidates import (
     DATASETS,
     ENSEMBLES,
+    PAPER_CANDIDATES,
     Candidate,
     base_config,
+    check_left_to_the_study,
     leaves,
     merge_patch,
     raters_first,
 )
+from ivadomed_labelfusion.study.records import CANDIDATE, STUDY, check_fields
 
 SETTINGS = "study.json"
 # per kind of job: memory in MB and time in minutes that a cluster is asked for
@@ -146,7 +149,7 @@ def load_study(folder):
     Raises:
         InputError: If there is none.
     """
-    folder = Path(folder).resolve()
+    folder = resolve(folder)
     if not (folder / SETTINGS).exists():
         raise InputError(f"{folder} must hold a study ({SETTINGS}). Start one with 'ivadomed_labelfusion study run'.")
     content = read_json(folder / SETTINGS)
@@ -156,13 +159,40 @@ def load_study(folder):
         raise InputError(
             f"{folder / SETTINGS} must be of this version ({__version__}), but it is of version {version} or damaged."
         )
-    candidates = tuple(Candidate(**{**entry, "raters": tuple(entry["raters"])}) for entry in content["candidates"])
+    candidates = _saved_candidates(content, folder / SETTINGS)
     known = {key: value for key, value in content.items() if key not in ("candidates", "version")}
     kept = folder / "template" / Path(known["template"]).name
     if kept.exists():
         # the study may have been copied since
         known["template"] = str(kept)
     return Study(**{**known, "folder": folder, "candidates": candidates})
+
+
+def _saved_candidates(content, path):
+    """Return the candidates of a saved study after checking everything in it: it may come from somebody else.
+
+    Raises:
+        InputError: Names the wrong value. Names become folders and words of a command, so they hold nothing else.
+    """
+    cure = f"Restore {path.name}, or start the study anew in another folder."
+    check_fields(content, STUDY, path, cure)
+    if not content["candidates"]:
+        raise InputError(f"{path}: candidates must not be empty. {cure}")
+    if content["template"] not in DATASETS and not Path(content["template"]).name.strip("."):
+        raise InputError(f"{path}: template must be scgm, ms or a file, got {content['template']!r}. {cure}")
+    check_left_to_the_study(content["overrides"], f"{path}: overrides")
+    candidates = []
+    for entry in content["candidates"]:
+        check_fields(entry, CANDIDATE, f"{path}, a candidate", cure)
+        unknown = sorted(set(entry) - set(CANDIDATE))
+        if unknown or entry["base"] not in PAPER_CANDIDATES:
+            wrong = f"unknown key {unknown[0]!r}" if unknown else f"base {entry['base']!r}"
+            raise InputError(f"{path}: candidate {entry['name']} has the {wrong}. {cure}")
+        check_left_to_the_study(entry["overrides"], f"{path}: overrides of {entry['name']}")
+        candidates.append(Candidate(**{**entry, "raters": tuple(entry["raters"])}))
+    if len({candidate.name for candidate in candidates}) < len(candidates):
+        raise InputError(f"{path}: every candidate must have a name of its own. {cure}")
+    return tuple(candidates)
 
 
 def class_names(study):

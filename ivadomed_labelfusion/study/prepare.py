@@ -13,6 +13,7 @@ from ivadomed_labelfusion.evaluation.settings import settings_from_config
 from ivadomed_labelfusion.files import TEMPORARY_PREFIX, read_json, write_json
 from ivadomed_labelfusion.study.candidates import merge_patch, training_config
 from ivadomed_labelfusion.study.plan import SETTINGS, Study, load_study
+from ivadomed_labelfusion.study.records import STUDY, check_fields
 from ivadomed_labelfusion.study.splits import (
     check_saved_splits,
     find_subjects,
@@ -53,12 +54,21 @@ def check_study(study):
     check_saved_splits(splits, files, study.folder / "splits")
     for path, config in _model_configs(study, splits):
         replaced = path.relative_to(study.folder / "models").parts[0] in replaced_names
-        if path.exists() and not replaced and read_json(path) != config:
+        if path.exists() and not replaced and not _same_config(read_json(path), config):
             raise InputError(
                 f"{path} differs from what this study would use. Repeat the settings of the first run, or choose "
                 "another --output."
             )
     return study, splits, files
+
+
+def _same_config(saved, config):
+    """Whether a saved configuration is the one of this study; earlier versions named the split's joblib file."""
+    split = saved.get("split_dataset") if isinstance(saved, dict) else None
+    if isinstance(split, dict) and str(split.get("fname_split")).endswith(".joblib"):
+        renamed = split["fname_split"].removesuffix(".joblib") + ".json"
+        saved = {**saved, "split_dataset": {**split, "fname_split": renamed}}
+    return saved == config
 
 
 def _check_masks(study):
@@ -85,7 +95,7 @@ def _saved(study):
 def _check_folder(study, *, is_new):
     folder, bids = study.folder, Path(study.bids)
     if not is_new:
-        first = read_json(folder / SETTINGS)["folder"]
+        first = check_fields(read_json(folder / SETTINGS), STUDY, folder / SETTINGS, "Restore it.")["folder"]
         if first != str(folder):
             raise InputError(
                 f"{folder} is a study that was started as {first}, and its paths are part of every configuration. "
@@ -249,7 +259,7 @@ def _train_and_test(study, candidate, model, split):
             "loader_parameters": {"path_data": [study.bids]},
             # ivadomed reads the subjects from the file; the seed makes weights and augmentation repeat
             "split_dataset": {
-                "fname_split": str(study.folder / "splits" / f"{split.name}.joblib"),
+                "fname_split": str(study.folder / "splits" / f"{split.name}.json"),
                 "random_seed": split.seed,
             },
         },

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.environment import installed_version
-from ivadomed_labelfusion.files import read_json, write_json, write_text
+from ivadomed_labelfusion.files import write_json, write_text
 from ivadomed_labelfusion.stats import OPTIMISM_NOTE
 from ivadomed_labelfusion.study import figures as study_figures
 from ivadomed_labelfusion.study.claims import check_claims, claims_to_markdown, claims_to_records
@@ -25,6 +25,7 @@ from ivadomed_labelfusion.study.collect import (
 )
 from ivadomed_labelfusion.study.columns import column, display_name
 from ivadomed_labelfusion.study.plan import class_names, consensus_name
+from ivadomed_labelfusion.study.records import read_done
 from ivadomed_labelfusion.study.render import to_markdown, write_tables
 from ivadomed_labelfusion.study.status import duration_text
 from ivadomed_labelfusion.study.summary import add_composite
@@ -204,10 +205,10 @@ def _made_with(study):
     found = ((name, installed_version(name)) for name in ("ivadomed", "torch"))
     versions = [f"{name} {version}" for name, version in (("ivadomed_labelfusion", __version__), *found) if version]
     trained = [
-        read_json(path)
+        read_done(folder, "train", "seconds", "resumed")
         for members in study.models().values()
-        for path in (study.model_folder(member) / "train.done.json" for member in members)
-        if path.exists()
+        for folder in map(study.model_folder, members)
+        if (folder / "train.done.json").exists()
     ]
     seconds = [entry["seconds"] for entry in trained]
     resumed = sum(entry["resumed"] for entry in trained)
@@ -230,8 +231,9 @@ def write_claims(study):
         InputError: If the results were not collected yet.
     """
     folder = study.folder / "results"
-    results, models = read_frame(folder / "results.csv"), read_frame(folder / "models.csv")
-    verdicts = check_claims(results, models, class_names(study), dataset=study.dataset)
+    names = class_names(study)
+    results, models = read_frame(folder / "results.csv", names), read_frame(folder / "models.csv")
+    verdicts = check_claims(results, models, names, dataset=study.dataset)
     notes = [*study_notes(study, models), OPTIMISM_NOTE]
     write_text(folder / "claims.md", claims_to_markdown(verdicts, notes=notes), overwrite=True)
     write_json(folder / "claims.json", {"claims": claims_to_records(verdicts), "notes": notes}, overwrite=True)

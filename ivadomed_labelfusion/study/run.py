@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,8 +13,10 @@ from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.extras import require
-from ivadomed_labelfusion.files import try_lock, write_text
+from ivadomed_labelfusion.files import resolve, write_text
+from ivadomed_labelfusion.locks import try_lock
 from ivadomed_labelfusion.study.follow import end_group, follow
+from ivadomed_labelfusion.study.profiles import check_study_profile
 
 SHIPPED_PROFILES = ("slurm",)
 
@@ -40,7 +43,8 @@ def only_run(folder):
     with open(folder / ".run.lock", "a", encoding="utf-8") as stream:
         if not try_lock(stream):
             words = Path(stream.name).read_text(encoding="utf-8").split()
-            ends_it = f" 'kill -INT -- -{words[1]}' on {words[0]} ends it." if len(words) == 2 else ""
+            known = len(words) == 2 and words[1].isdecimal() and re.fullmatch(r"[\w.-]+", words[0])
+            ends_it = f" 'kill -INT -- -{words[1]}' on {words[0]} ends it." if known else ""
             raise InputError(
                 f"Another 'study run' works on {folder}. Wait for it, or see how far it is with "
                 f"'ivadomed_labelfusion study status {folder}'.{ends_it}"
@@ -73,8 +77,9 @@ def profile_folder(study, profile):
         if not (target / "config.yaml").exists():
             shipped = resources.files("ivadomed_labelfusion.study").joinpath(f"workflow/{profile}.yaml")
             write_text(target / "config.yaml", shipped.read_text(encoding="utf-8"))
+        check_study_profile(target / "config.yaml")
         return target
-    return Path(profile).resolve()
+    return resolve(profile)
 
 
 def snakemake_command(study, *, profile=None):
@@ -88,7 +93,19 @@ def snakemake_command(study, *, profile=None):
         list of str
     """
     snakefile = resources.files("ivadomed_labelfusion.study").joinpath("workflow/Snakefile")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(study.folder)]
+    # -P and no profile of the folder: what lies in the working directory is neither imported nor taken for options
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "snakemake",
+        "--workflow-profile",
+        "none",
+        "--snakefile",
+        str(snakefile),
+        "--directory",
+        str(study.folder),
+    ]
     # a failed model must not stop the others; nothing is redone because a file or a rule looks newer
     command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
     if profile is not None:
@@ -112,7 +129,8 @@ def run_workflow(study, lock, *, profile=None):
     """
     folder = profile_folder(study, profile) if profile else None
     command = snakemake_command(study, profile=folder)
-    inherited = {"pass_fds": [lock.fileno()]}
+    # jobs that a cluster starts begin in the study's folder, too
+    inherited = {"pass_fds": [lock.fileno()], "env": {**os.environ, "PYTHONSAFEPATH": "1"}}
     # a run that was killed leaves Snakemake's own lock behind; `only_run` is the one that counts
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*command, "--unlock"], check=False, **inherited, **silent)

@@ -11,7 +11,9 @@ from pathlib import Path
 from ivadomed_labelfusion.data.bids import find_images, find_label_sets
 from ivadomed_labelfusion.data.entities import channel_files, images_of_contrasts, stem
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import atomic_path, read_json, write_json
+from ivadomed_labelfusion.files import read_json, write_json
+from ivadomed_labelfusion.study.records import PARTS as LISTS
+from ivadomed_labelfusion.study.records import SPLIT, check_fields
 
 # Lemay et al. 2022, Section 2.3.1
 PAPER_SPLITS = {"centre": 40, "random": 20}
@@ -266,30 +268,33 @@ def check_saved_splits(splits, files_of, folder):
 
 
 def write_splits(splits, files_of, folder):
-    """Save each split for people (JSON) and for ivadomed's ``split_dataset.fname_split`` (joblib), and the seeds.
+    """Save each split as JSON, which people and ivadomed's ``split_dataset.fname_split`` read, and the seeds.
 
     Args:
         splits (list of Split): From `make_splits`.
         files_of (dict): Subject to its image file names, from `find_subjects`.
-        folder (str or Path): Receives ``split-01.json``, ``split-01.joblib``, ... and ``seeds.json``.
+        folder (str or Path): Receives ``split-01.json``, ... and ``seeds.json``.
 
     Raises:
         InputError: As `check_saved_splits`.
     """
-    import joblib
-
     folder = Path(folder)
     check_saved_splits(splits, files_of, folder)
     for split in splits:
-        content, readable = _content(split, files_of), folder / f"{split.name}.json"
-        # the readable file is written last: where it exists, the other one is complete
-        if not readable.exists():
-            with atomic_path(folder / f"{split.name}.joblib", overwrite=True) as temporary:
-                joblib.dump(content["files"], temporary)
-            write_json(readable, content)
+        path = folder / f"{split.name}.json"
+        if not path.exists():
+            write_json(path, _content(split, files_of))
     write_json(folder / "seeds.json", {"seeds": {split.name: split.seed for split in splits}}, overwrite=True)
 
 
 def read_split(folder, name):
-    """Return the saved content of a split: name, seed, test_centre, subjects and files of each part."""
-    return read_json(Path(folder) / f"{name}.json")
+    """Return the saved content of a split: name, seed, test_centre, subjects and files of each part.
+
+    Raises:
+        InputError: If the file is missing or damaged.
+    """
+    path, cure = Path(folder) / f"{name}.json", "Restore it from a copy of the study."
+    content = check_fields(read_json(path), SPLIT, path, cure)
+    for key in ("subjects", "files"):
+        check_fields(content[key], LISTS, f"{path}: {key}", cure)
+    return content

@@ -1,6 +1,5 @@
 """Where a study stands: which models are done, running, failed (and why), to go, and how long it will take."""
 
-import json
 import os
 import socket
 import statistics
@@ -10,6 +9,9 @@ from dataclasses import dataclass
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.study.jobs import KINDS, is_locked, read_losses
+from ivadomed_labelfusion.study.records import FAILED as FAILED_FIELDS
+from ivadomed_labelfusion.study.records import RUNNING as RUNNING_FIELDS
+from ivadomed_labelfusion.study.records import read_done, read_if_there
 
 # a running job elsewhere whose log was silent for this long counts as interrupted
 SILENT_SECONDS = 1800
@@ -52,9 +54,9 @@ def _status(study, model, members):
     folders = list(dict.fromkeys(folder for folder, _ in jobs))
     if done == len(jobs):
         return ModelStatus(candidate, split, DONE, "")
-    started = {folder: entry for folder in folders if (entry := _read(folder / "running.json"))}
+    started = {folder: entry for folder in folders if (entry := read_if_there(folder / "running.json", RUNNING_FIELDS))}
     active = [(folder, entry) for folder, entry in started.items() if is_alive(folder, entry)]
-    failures = [entry for folder in folders if (entry := _read(folder / "failed.json"))]
+    failures = [entry for folder in folders if (entry := read_if_there(folder / "failed.json", FAILED_FIELDS))]
     state, detail = TO_GO, f"{done} of {len(jobs)} jobs done" if done else ""
     if active:
         state, detail = RUNNING, ", ".join(_describe(study, model, *job) for job in active)
@@ -77,19 +79,20 @@ def _epochs(folder, running):
     """Return ``(first epoch of this attempt, last epoch, epochs planned)`` of a training; None before there are any."""
     if running["kind"] != "train":
         return None
-    planned = read_json(folder / "train.json")["training_parameters"].get("training_time", {}).get("num_epochs")
+    planned = _planned_epochs(folder / "train.json")
     done = read_losses(folder / "log", start=running["log_start"])
     return (min(done), max(done), planned) if done and planned else None
 
 
-def _read(path):
-    """Return the content of a file that a job may remove at any moment, None if it is not there."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except json.JSONDecodeError:
-        raise InputError(f"{path} is damaged. Delete it.") from None
+def _planned_epochs(path):
+    """Return the number of epochs of a model's configuration, None if ivadomed's default is taken."""
+    times = read_json(path)
+    for key in ("training_parameters", "training_time"):
+        times = times.get(key, {}) if isinstance(times, dict) else times
+    planned = times.get("num_epochs") if isinstance(times, dict) else times
+    if not isinstance(planned, int | None) or (planned is not None and planned < 1):
+        raise InputError(f"{path} must hold training_parameters.training_time.num_epochs, got {planned!r}. Restore it.")
+    return planned
 
 
 def is_alive(folder, running):
@@ -111,7 +114,7 @@ def is_alive(folder, running):
 
 def _running(folder, kind):
     """Return what a running job says of itself, None if it does not run."""
-    running = _read(folder / "running.json")
+    running = read_if_there(folder / "running.json", RUNNING_FIELDS)
     return running if running and running["kind"] == kind and is_alive(folder, running) else None
 
 
@@ -152,7 +155,7 @@ def progress(study):
     for folder, kind in jobs:
         done = folder / f"{kind}.done.json"
         if done.exists():
-            seconds[kind].append(_read(done)["seconds"])
+            seconds[kind].append(read_done(folder, kind, "seconds")["seconds"])
             continue
         running = _running(folder, kind)
         n_running += running is not None

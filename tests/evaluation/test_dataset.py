@@ -16,6 +16,7 @@ from ivadomed_labelfusion.evaluation import (
     settings_from_config,
     write_results,
 )
+from ivadomed_labelfusion.metrics import registry
 from tests.evaluation.synthetic import AFFINE, SHAPE, make_bids, save
 
 FEW = settings_from_config({"metrics": ["dice", "brier"], "disagreement_slices": 0})
@@ -329,7 +330,11 @@ def test_command(one_class, tmp_path, capsys):
 
 def test_command_reports_a_failing_metric(one_class, tmp_path, capsys, monkeypatch):
     root, suffixes, masks = one_class
-    (tmp_path / "bad_metrics.py").write_text("def crash(prediction):\n    raise RuntimeError('no luck')\n")
+    (tmp_path / "bad_metrics.py").write_text(
+        "from ivadomed_labelfusion import register_metric\n"
+        "@register_metric('crash')\ndef crash(prediction):\n    raise RuntimeError('no luck')\n"
+    )
+    monkeypatch.setattr(registry, "_registered", {})
     monkeypatch.syspath_prepend(tmp_path)
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"inter_rater": {"metrics": ["dice", "bad_metrics:crash"]}}))

@@ -9,6 +9,7 @@ import pandas
 import pytest
 
 from ivadomed_labelfusion.evaluation import Settings, evaluate_subject
+from ivadomed_labelfusion.metrics import registry
 from tests.host.test_commands import prepare
 from tests.tiny import suffix
 
@@ -104,11 +105,15 @@ def test_the_threshold_of_the_search_is_used(ivadomed, tmp_path):
 
 def test_own_metrics_and_a_failing_one(ivadomed, tmp_path, monkeypatch):
     (tmp_path / "metrics_of_this_test.py").write_text(
+        "from ivadomed_labelfusion import register_metric\n"
+        "@register_metric('volume_ml')\n"
         "def volume_ml(prediction, voxel_size_mm):\n"
         "    return prediction.sum() * voxel_size_mm[0] * voxel_size_mm[1] * voxel_size_mm[2] / 1000\n"
+        "@register_metric('broken')\n"
         "def broken(prediction):\n"
         "    raise RuntimeError('no such thing')\n"
     )
+    monkeypatch.setattr(registry, "_registered", {})
     monkeypatch.syspath_prepend(str(tmp_path))
     config = prepare(tmp_path, "ms_conv_average")
     configure(config, metrics=["brier", "metrics_of_this_test:volume_ml", "metrics_of_this_test:broken"])

@@ -56,14 +56,27 @@ def test_unknown_arguments_and_duplicates_are_refused():
 
 
 def test_dotted_path(tmp_path, monkeypatch):
-    (tmp_path / "my_metrics.py").write_text("def volume(prediction):\n    return prediction.sum()\n")
+    (tmp_path / "my_metrics.py").write_text(
+        "from ivadomed_labelfusion import register_metric\n"
+        "@register_metric('volume')\ndef volume(prediction):\n    return prediction.sum()\n"
+        "def unmarked(prediction):\n    raise AssertionError('called')\n"
+    )
+    (tmp_path / "ends_the_program.py").write_text("raise SystemExit(0)\n")
     monkeypatch.syspath_prepend(tmp_path)
     built_in, own = registry.resolve(["dice", "my_metrics:volume"])
     assert built_in == ("dice",)
     assert [metric.name for metric in own] == ["volume"]
-    for path in ("my_metrics:missing", "no_such_module:volume", ":volume", "my_metrics:"):
+    for path in ("my_metrics:missing", "no_such_module:volume", ":volume", "my_metrics:", "ends_the_program:volume"):
         with pytest.raises(InputError, match=r"package\.module:function"):
             registry.resolve([path])
+
+
+@pytest.mark.parametrize(
+    "path", ["os:abort", "os:system", "sys:exit", "builtins:print", "subprocess:Popen", "numpy:sum"]
+)
+def test_only_what_is_marked_is_called(path):
+    with pytest.raises(InputError, match="marked with @register_metric"):
+        registry.resolve([path])
 
 
 def test_entry_points_of_an_installed_package(tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ import json
 import shutil
 import socket
 import time
+from pathlib import Path
 
-import joblib
 import pytest
 from study_files import SUBJECTS, make_study
 
@@ -45,8 +45,8 @@ def test_subjects_are_equal_across_candidates_and_never_leak(dataset, tmp_path):
         assert len(configs) == 2 * (6 + 4)
         files = {config["split_dataset"]["fname_split"] for config in configs}
         assert len(files) == 1
-        # what ivadomed trains on, searches the threshold on (train + valid) and tests on; written by this test
-        subjects = joblib.load(files.pop())
+        # what ivadomed trains on, searches the threshold on (train + valid) and tests on
+        subjects = json.loads(Path(files.pop()).read_text())["files"]
         people = {part: {name.split("_")[0] for name in subjects[part]} for part in PARTS}
         assert not people["test"] & (people["train"] | people["valid"])
         assert not people["train"] & people["valid"]

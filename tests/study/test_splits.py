@@ -2,7 +2,6 @@
 
 import json
 
-import joblib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,6 +139,8 @@ def test_a_subject_without_one_of_the_channels_is_refused(two_contrasts):
 
 
 def test_saved_splits_are_the_same_for_people_and_for_ivadomed(two_contrasts, tmp_path):
+    from ivadomed_labelfusion.host.restricted import read_split_file
+
     files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR", "T1w"])
     splits = make_splits(files, design="random", n=3)
     folder = tmp_path / "splits"
@@ -147,8 +148,7 @@ def test_saved_splits_are_the_same_for_people_and_for_ivadomed(two_contrasts, tm
     assert json.loads((folder / "seeds.json").read_text())["seeds"] == {split.name: split.seed for split in splits}
     for split in splits:
         saved = read_split(folder, split.name)
-        # the project's own file, written two lines above
-        for_ivadomed = joblib.load(folder / f"{split.name}.joblib")
+        for_ivadomed = read_split_file(folder / f"{split.name}.json")
         assert for_ivadomed == saved["files"]
         for part in PARTS:
             assert saved["subjects"][part] == list(getattr(split, part))
@@ -182,16 +182,20 @@ def test_read_centres(tmp_path):
 
 
 @pytest.mark.slow
-def test_ivadomed_reads_the_split_file(two_contrasts, tmp_path):
+def test_ivadomed_reads_the_split_file(two_contrasts, tmp_path, request):
     import pandas as pd
 
     loader_utils = pytest.importorskip("ivadomed.loader.utils")
+    from ivadomed_labelfusion.host.patches import disable, enable
+
+    enable()
+    request.addfinalizer(disable)
     files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR"])
     splits = make_splits(files, design="random", n=1)
     write_splits(splits, files, tmp_path / "splits")
     names = [name for subject in files for name in files[subject]]
     frame = pd.DataFrame({"filename": names, "participant_id": [name.split("_")[0] for name in names]})
-    parameters = {"fname_split": str(tmp_path / "splits" / "split-01.joblib")}
+    parameters = {"fname_split": str(tmp_path / "splits" / "split-01.json")}
     train, valid, test = loader_utils.get_subdatasets_subject_files_list(parameters, frame, str(tmp_path))
     # training and the threshold search see train and valid, evaluation sees test
     assert {name.split("_")[0] for name in train + valid}.isdisjoint(splits[0].test)

@@ -1,0 +1,171 @@
+"""Who works where: locks on files, and leftovers of programs that were killed."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+from ivadomed_labelfusion.errors import InputError
+
+# folders in which this process has looked for leftovers already
+_swept = set()
+
+
+def try_lock(stream, *, shared=False):
+    """Take a lock on an open file; return whether nobody else holds it.
+
+    The lock lasts until the file is closed by every process that inherited it.
+
+    Args:
+        stream (file object): Open for writing, for a shared lock for reading.
+        shared (bool): Bear other shared locks beside it, no exclusive one.
+
+    Raises:
+        InputError: If the file system has no locks.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise InputError(
+            f"The file system of {stream.name} must be able to lock files (flock): {error.strerror}. "
+            "Choose a folder on another one."
+        ) from None
+    return True
+
+
+@contextlib.contextmanager
+def only_one(path, *, busy, mark=False):
+    """Hold a lock file, which is removed afterwards; a file left by a killed program binds nobody.
+
+    Args:
+        path (Path): The lock file. Its folder exists.
+        busy (str): The message if another program holds it.
+        mark (bool): Leave the file when the block fails, as a sign that what was done under the lock was cut short.
+
+    Yields:
+        bool: Whether the file was there already: what was done under the lock was cut short.
+
+    Raises:
+        InputError: If another program holds it.
+    """
+    path = Path(path)
+    found = path.exists()
+    while True:
+        with open(path, "a", encoding="utf-8") as stream:
+            if not try_lock(stream):
+                raise InputError(busy)
+            # whoever held the lock before may have removed the file between opening and locking
+            if not _is_at(stream.fileno(), path):
+                continue
+            try:
+                yield found
+            except BaseException:
+                if not mark:
+                    path.unlink(missing_ok=True)
+                raise
+            path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(descriptor, path):
+    """Whether an open file is the one that a path leads to."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _flock(descriptor, *, shared):
+    """Lock a descriptor without waiting; return whether it worked, None where the file system cannot tell."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def create_temporary(folder, prefix, suffix):
+    """Create an empty file with a new name, with the rights that any new file gets, and mark it as being written.
+
+    Args:
+        folder (Path): Existing.
+        prefix, suffix (str): Of the name.
+
+    Returns:
+        tuple: ``(path, descriptor)``; while the descriptor is open, `remove_leftovers` leaves the file alone.
+    """
+    while True:
+        path = folder / f"{prefix}{secrets.token_hex(6)}{suffix}"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
+        _flock(descriptor, shared=True)
+        if _is_at(descriptor, path):
+            return path, descriptor
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent, prefix):
+    """Yield a new folder in ``parent``, which goes away afterwards; those of killed programs go away first.
+
+    Args:
+        parent (Path): Existing.
+        prefix (str): Of the name, by which leftovers are known.
+    """
+    remove_leftovers(parent, prefix, again=True)
+    while True:
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as name:
+            descriptor = os.open(name, os.O_RDONLY)
+            try:
+                _flock(descriptor, shared=True)
+                if not _is_at(descriptor, name):
+                    continue
+                yield Path(name)
+                return
+            finally:
+                os.close(descriptor)
+
+
+def remove_leftovers(folder, prefix, *, again=False):
+    """Remove what killed programs left in a folder: files and folders of this prefix that nobody marks as in work.
+
+    Args:
+        folder (Path): Where to look; not below.
+        prefix (str): Of the names.
+        again (bool): Also look where this process has looked before.
+    """
+    key = (os.fspath(folder), prefix)
+    if key in _swept and not again:
+        return
+    _swept.add(key)
+    for path in [Path(entry.path) for entry in os.scandir(folder) if entry.name.startswith(prefix)]:
+        _remove_unless_locked(path)
+
+
+def _remove_unless_locked(path):
+    is_folder = path.is_dir() and not path.is_symlink()
+    try:
+        descriptor = os.open(path, (os.O_RDONLY if is_folder else os.O_RDWR) | os.O_NOFOLLOW)
+    # gone meanwhile, somebody else's, or no plain file
+    except OSError:
+        return
+    try:
+        if _flock(descriptor, shared=False):
+            if is_folder:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
