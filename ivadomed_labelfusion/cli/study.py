@@ -41,10 +41,15 @@ own candidates (--candidates-file), a YAML list:
 """
 
 CLAIMS_EPILOG = """rule: a finding is broken into comparisons of one metric, paired by split and image. A comparison is
-supported when the 95 % bootstrap interval of its mean (subjects resampled; for the ECE of models, splits) lies wholly
-on the finding's side of zero, contradicted when it lies wholly on the other side. A finding holds when every comparison
-is supported and does not hold when one is contradicted, even if others cannot be made; otherwise it is undecided, also
-with candidates missing or fewer than five subjects (splits). Results are read, never changed.
+supported when the 95 % interval of its mean lies wholly on the finding's side of zero, and contradicted when it lies
+wholly on the other side, at a p-value adjusted (Holm) for the finding's comparisons. A finding holds when every
+comparison is supported and does not hold when one is contradicted, even if others cannot be made; otherwise it is
+undecided, also with candidates missing, fewer than five subjects (for the ECE of models: splits) or three splits.
+Where the paper finds no significant difference, finding none here counts only with as many models as the paper had.
+
+intervals: over subjects and splits together (for the ECE of models: splits), Student's made wider for skewed values;
+with fewer than 20 (10) of either they are taken at 97 % (98 %). Under the null they leave out zero in at most 7 % of
+cases from 5 subjects (splits) on, also for skewed values. Results are read, never changed.
 
 example:
   ivadomed_labelfusion study claims study_ms

@@ -80,7 +80,7 @@ class Cell:
     bold: bool = False
 
 
-def build_tables(results, models, class_names, *, candidates=(), notes=(), reference="STAPLE", seed=0):
+def build_tables(results, models, class_names, *, candidates=(), notes=(), reference="STAPLE"):
     """Build every table that the results hold something for.
 
     Args:
@@ -91,7 +91,6 @@ def build_tables(results, models, class_names, *, candidates=(), notes=(), refer
             candidate; it is made only when there are results of an ensemble.
         notes (sequence of str): Printed under every table, such as settings that differ from the template's.
         reference (str): What the predictions are compared with, for titles.
-        seed (int): Seed of the bootstrap.
 
     Returns:
         dict: Name of `TABLES` to Table.
@@ -108,7 +107,7 @@ def build_tables(results, models, class_names, *, candidates=(), notes=(), refer
             kept_results, kept_models = (
                 frame[frame["candidate"].isin(beside_ensembles)] for frame in (results, models)
             )
-        summary = summarise(kept_results, kept_models, spec.metrics, class_names, seed=seed)
+        summary = summarise(kept_results, kept_models, spec.metrics, class_names)
         if len(summary):
             tables[name] = _lay_out(spec, summary, class_names, notes, reference)
     return tables
