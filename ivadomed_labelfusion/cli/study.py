@@ -132,6 +132,18 @@ def get_parser():
     results.add_argument("study", metavar="DIR", help="folder of the study")
     results.add_argument("--compare-paper", action="store_true", help="also set the paper's Tables 2-4 beside ours")
 
+    results.add_argument(
+        "--mixed-model",
+        action="store_true",
+        help="also fit score ~ candidate + (1|subject) + (1|split); needs statsmodels",
+    )
+    results.add_argument(
+        "--composite-over",
+        choices=("six", "all"),
+        default="six",
+        help="candidates that give the composite score's z-scores (default: the paper's six)",
+    )
+
     text = "check the paper's findings on the results at hand"
     claims = commands.add_parser(
         "claims", help=text, description=text.capitalize() + ".", epilog=CLAIMS_EPILOG, **options
@@ -357,7 +369,12 @@ def _results(parsed):
     # what was asked for once is kept up to date
     compare_paper = parsed.compare_paper or has_comparison(study)
     with Console(stderr=True).status("Making tables and figures"):
-        results = write_results(study, compare_paper=compare_paper)
+        results = write_results(
+            study,
+            compare_paper=compare_paper,
+            mixed=parsed.mixed_model,
+            composite_over_all=parsed.composite_over == "all",
+        )
     for table in results.tables.values():
         _print_table(table)
     for note in results.notes:

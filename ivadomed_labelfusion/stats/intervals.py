@@ -150,6 +150,8 @@ def _two_kinds(parts, kinds):
     variances, thirds, counts = zip(*(_moments(parts, kind) for kind in kinds), strict=True)
     shared, _, _ = _moments(parts, np.unique(np.stack(kinds), axis=1, return_inverse=True)[1].ravel())
     variance = max(*variances, sum(variances) - shared)
+    if variance == 0:
+        return 0.0, 0.0
     # the skewness is best estimated from many clusters, but only those that matter
     chosen = max((i for i in range(2) if variances[i] >= max(variances) / 2), key=lambda i: counts[i])
     return variance, thirds[chosen] * (variance / variances[chosen]) ** 1.5

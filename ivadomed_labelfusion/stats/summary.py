@@ -12,8 +12,8 @@ from ivadomed_labelfusion.stats.paired import WilcoxonResult, holm_adjust, wilco
 OPTIMISM_NOTE = (
     "Wilcoxon p-values treat every (split, subject) pair as independent. Splits test the same subjects again and again "
     "with models trained on overlapping data, so these p-values are optimistic: read them as a ranking of evidence, "
-    "not as error rates. The intervals take subjects and splits into account and do not have this defect, save that splits "
-    "count as independent; those of the ECE, one value per model, know only splits."
+    "not as error rates. The intervals take subjects and splits into account and do not have this defect, save that "
+    "splits count as independent; those of the ECE, one value per model, know only splits."
 )
 
 

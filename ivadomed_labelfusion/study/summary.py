@@ -74,6 +74,7 @@ def _summarise_column(source, metric, class_name):
         reference=REFERENCE,
     )
     known = [metric.rank(summary.mean) for summary in summaries if summary.n]
+    judged = metric.best != "none"
     rows = []
     for summary in summaries:
         test = summary.test
@@ -98,8 +99,8 @@ def _summarise_column(source, metric, class_name):
                 "p_holm": summary.p_holm,
                 "effect_size": test.effect_size if test else float("nan"),
                 "best": bool(summary.n) and metric.rank(summary.mean) == min(known),
-                "significant": bool(test) and test.p_value < SIGNIFICANCE,
-                "significant_holm": bool(test) and summary.p_holm < SIGNIFICANCE,
+                "significant": judged and bool(test) and test.p_value < SIGNIFICANCE,
+                "significant_holm": judged and bool(test) and summary.p_holm < SIGNIFICANCE,
             }
         )
     return rows
