@@ -8,14 +8,14 @@ from ivadomed_labelfusion.study.columns import METRICS, REFERENCE, classes_of, c
 from ivadomed_labelfusion.study.tables import Cell, Table
 
 VARIABILITY_NOTES = (
-    "Mean Dice of the binarised prediction with each rater, beside the raters' with each other. within: the 95 % interval "
-    "of the difference lies above zero (the model agrees with the raters at least as well as they agree); outside: below; "
-    "else undecided, which does not show that there is no difference.",
+    "Mean Dice of the binarised prediction with each rater, beside the raters' with each other. within: the 95 % "
+    "interval of the difference lies above zero (the model agrees with the raters at least as well as they agree); "
+    "outside: below; else undecided, which does not show that there is no difference.",
 )
 MIXED_NOTES = (
-    "score ~ candidate + (1 | subject) + (1 | split), restricted maximum likelihood: difference from Conv-STAPLE with its "
-    "95 % interval; *: p < 0.05 (Wald, not adjusted). It assumes normal effects and many splits, and does not know that "
-    "the test images of one model share the luck of its training.",
+    "score ~ candidate + (1 | subject) + (1 | split), restricted maximum likelihood: difference from Conv-STAPLE with "
+    "its 95 % interval; *: p < 0.05 (Wald, not adjusted). It assumes normal effects and many splits, and does not know "
+    "that the test images of one model share the luck of its training.",
 )
 MIXED_METRICS = (
     "brier_score",

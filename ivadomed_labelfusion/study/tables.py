@@ -56,13 +56,13 @@ TABLES = {
 PAIRS = "Pairs per test: "
 # what must be known to read a column, by metric
 READING = {
-    "entropy_mae": "The entropy MAE is no proper score: a perfectly calibrated predictor does not reach 0 but the floor.",
-    "entropy_floor": "MAE floor: the entropy MAE of a perfectly calibrated predictor for a panel of this size, estimated "
-    "from the raters (metrics.calibrated_entropy); the same for every candidate, save for missing models.",
+    "entropy_mae": "Entropy MAE is no proper score: a perfectly calibrated predictor does not reach 0 but the floor.",
+    "entropy_floor": "MAE floor: the entropy MAE of a perfectly calibrated predictor for a panel of this size, "
+    "estimated from the raters (metrics.calibrated_entropy); the same for every candidate, save for missing models.",
     "entropy_calibrated": "Calibrated: the entropy of a perfectly calibrated predictor; only beyond it is the raters' "
     "disagreement overestimated. In _pred.nii.gz: after ivadomed's rounding and zeroing of 8-bit files.",
-    "log_score_image": "Log score: mean negative log-likelihood of the raters' classes, probabilities clipped to at least "
-    "0.001. Brier score against single raters = calibration + refinement; calibration is 0 for a calibrated predictor.",
+    "log_score_image": "Log score: mean negative log-likelihood of the raters' classes, probabilities clipped to at "
+    "least 0.001. Brier score against single raters = calibration + refinement; calibration is best at 0.",
 }
 LEGEND = (
     "mean ± standard deviation over models; bold: best mean; *: p < 0.05 against Conv-STAPLE (ref), two-sided "

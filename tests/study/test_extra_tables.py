@@ -46,7 +46,7 @@ def test_variability_verdicts(results):
 
 def test_mixed_table_has_every_candidate_and_class(results):
     table = mixed_table(add_composite(results, CLASSES), CLASSES)
-    assert [row[0].text for row in table.rows][0] == "Conv-Average"
+    assert table.rows[0][0].text == "Conv-Average"
     line = table.summary.set_index(["candidate", "metric", "class"]).loc[("softseg_staple", "dice", "GM")]
     assert line["difference"] == pytest.approx(0.02, abs=0.005)
     assert line["ci_low"] < 0.02 < line["ci_high"]
