@@ -95,8 +95,8 @@ def entropy_figure(results):
     """Draw the entropy of the prediction against the raters', one panel per candidate (the paper's Figure 1).
 
     A dot is one test result (split and image); the dashed line is agreement; the dotted one is where a perfectly
-    calibrated predictor lies for a panel of this size, over all results (if they hold its entropy); the title gives mean
-    absolute and mean squared error in the unit of the axes (its square).
+    calibrated predictor lies for a panel of this size, over all results (if they hold its entropy); the title gives
+    mean absolute and mean squared error in the unit of the axes (its square).
 
     Args:
         results (DataFrame): One row per candidate, split and image.
