@@ -19,6 +19,7 @@ from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.data.volumes import check_same_grid, load_image, open_masks, save_nifti
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json, write_json
+from ivadomed_labelfusion.fusion.ties import settle_ties
 
 SOFT_METHODS = ("average",)
 
@@ -149,9 +150,12 @@ class FusedLabels:
         nested (list of list of str): The suffixes of ``target_suffix``.
         method (str): A fusion method.
         options (dict): Further arguments of ``fusion.fuse_classes``.
+        average_ties (str): For ``average`` whose labels will be binarised: see ``fusion.ties.settle_ties``. None keeps
+            the averages as they are.
     """
 
-    def __init__(self, folder, nested, method, options=None):
+    def __init__(self, folder, nested, method, options=None, average_ties=None):
+        self.average_ties = average_ties
         self.folder = Path(folder).absolute()
         self.nested = nested
         self.method = method
@@ -174,6 +178,8 @@ class FusedLabels:
             return targets
         arrays, grid = read_masks(masks)
         fused = fusion.fuse_classes(arrays, self.method, **self._present_weights(masks))
+        if self.average_ties:
+            fused = settle_ties(fused, self.average_ties)
         for target, label in zip(targets, fused, strict=True):
             save_nifti(target, label, grid, overwrite=True)
         write_json(sidecar, recipe, overwrite=True)
@@ -192,6 +198,7 @@ class FusedLabels:
                 {
                     "Method": self.method,
                     "Parameters": self.options,
+                    **({"AverageTies": self.average_ties} if self.average_ties else {}),
                     "Sources": [str(path) for path in sources],
                     # a changed mask is noticed by its size and time
                     "SourceState": [[os.stat(path).st_size, os.stat(path).st_mtime_ns] for path in sources],

@@ -11,6 +11,7 @@ from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.files import atomic_path
 from ivadomed_labelfusion.host import inter_rater
 from ivadomed_labelfusion.host.run import current_context
+from ivadomed_labelfusion.host.thresholds import search_over_volumes
 
 
 def reference_suffixes(datasets):
@@ -45,6 +46,8 @@ def threshold_analysis(original):
             testing_params = {**testing_params, "target_suffix": suffixes}
             for dataset in ds_lst:
                 dataset.write_references()
+        if settings_from_config(current_context()).threshold_search == "volumes":
+            return search_over_volumes(model_path, ds_lst, model_params, testing_params, *args, **kwargs)
         return original(model_path, ds_lst, model_params, testing_params, *args, **kwargs)
 
     return wrapped
