@@ -39,6 +39,7 @@ class Extra:
 EXTRAS = {
     "ivadomed": Extra(("ivadomed", "torch", "bids", "loguru"), "training and testing: demo, study run"),
     "prepare": Extra(("SimpleITK",), "registration: prepare msseg2016 --space raw"),
+    "stats": Extra(("statsmodels",), "mixed models: study results --mixed-model"),
     "study": Extra(("snakemake",), "study run"),
     "slurm": Extra(("snakemake", "snakemake_executor_plugin_slurm"), "study run --profile slurm"),
 }

@@ -197,7 +197,9 @@ KNOWN_KEYS = {
     "training_parameters": {
         "batch_size": VALUE,
         "loss": ANY,
-        "training_time": dict.fromkeys(("num_epochs", "early_stopping_patience", "early_stopping_epsilon"), VALUE),
+        "training_time": dict.fromkeys(
+            ("num_epochs", "early_stopping_patience", "early_stopping_epsilon", "early_stopping_mode"), VALUE
+        ),
         "scheduler": {"initial_lr": VALUE, "lr_scheduler": ANY},
         "balance_samples": dict.fromkeys(("applied", "type"), VALUE),
         "mixup_alpha": VALUE,

@@ -29,6 +29,7 @@ from ivadomed_labelfusion.data.volumes import load_image, save_nifti
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json, write_json
 from ivadomed_labelfusion.fusion import check_method, consensus_classes
+from ivadomed_labelfusion.fusion.ties import settle_ties
 
 SOFT_METHODS = ("average",)
 # soft masks of a hard consensus are cut here, as in the evaluation
@@ -44,6 +45,7 @@ class Fusion:
         multiclass (str): ``joint`` or ``per_class``, see `fusion.fuse_classes`.
         posterior (bool): Also write the probabilities of ``staple``, ``majority`` and ``simple`` as ``_softseg``.
         cut_soft (bool): Cut soft masks at 0.5 for hard methods, which else refuse them.
+        average_ties (str or None): For averages that will be binarised: see `fusion.ties.settle_ties`. None keeps them.
         tolerance_mm (float): Grids are one if no voxel lies further apart.
         advice (str): What to do about masks on other grids.
         overwrite (bool): Replace files that are not up to date, else refuse.
@@ -53,6 +55,7 @@ class Fusion:
     multiclass: str = "joint"
     posterior: bool = False
     cut_soft: bool = False
+    average_ties: str | None = None
     tolerance_mm: float = GRID_TOLERANCE_MM
     advice: str = ""
     overwrite: bool = False
@@ -130,6 +133,8 @@ class Fusion:
         done.notes = list(dict.fromkeys([*done.notes, *result.notes]))
         labels = result.labels() if any(not target.soft for target in stale) else None
         soft = result.posterior if any(target.soft for target in stale) else None
+        if self.average_ties and method == "average":
+            soft = settle_ties(soft, self.average_ties)
         for target in stale:
             data = (soft if target.soft else labels)[target.class_index]
             sidecar = {
@@ -146,7 +151,8 @@ class Fusion:
     def _parameters(self, label_set, method, options):
         plain = {name: getattr(value, "tolist", lambda value=value: value)() for name, value in options.items()}
         joint = len(label_set.files) > 1 and method not in ("average", "union")
-        return {**({"multiclass": self.multiclass} if joint else {}), **plain}
+        ties = {"ties": self.average_ties} if self.average_ties and method == "average" else {}
+        return {**({"multiclass": self.multiclass} if joint else {}), **ties, **plain}
 
 
 @dataclass

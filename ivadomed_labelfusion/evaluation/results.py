@@ -179,9 +179,12 @@ class ResultWriter:
             self._save_figure(figure, "reliability.png")
         entropies = {}
         for form in ("paper", "shannon"):
-            names = [f"{PREFIX}entropy_{form}_{who}" for who in ("raters", "prediction")]
-            if names[0] in next(iter(rows.values())):
-                entropies[form] = tuple([row[name] for row in rows.values()] for name in names)
+            names = [f"{PREFIX}entropy_{form}_{who}" for who in ("raters", "prediction", "calibrated")]
+            known = next(iter(rows.values()))
+            if names[0] in known:
+                entropies[form] = tuple(
+                    [row[name] for row in rows.values()] if name in known else None for name in names
+                )
         if entropies:
             self._save_figure(pictures.entropy_figure(entropies, title=f"Entropy of {over}"), "entropy.png")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics import ECE_FORMS, ENTROPY_FORMS
+from ivadomed_labelfusion.metrics.binarize import DEFINITIONS
 from ivadomed_labelfusion.metrics.registry import nearest, resolve
 from ivadomed_labelfusion.metrics.streaming import REGIONS
 
@@ -30,6 +31,8 @@ class Settings:
         n_bins (int): Bins of the reliability curves, 1 to 1000.
         threshold (float): Binarises the prediction of a single class (>= threshold), in (0, 1]; None takes argmax with
             the background (for one class: > 0.5), the only choice for several classes.
+        threshold_search (str): How ``ivadomed --train -t`` chooses the threshold: ``ivadomed`` (its own way) or
+            ``volumes``, see `metrics.threshold_search`.
         lesion_min_overlap (float): Fraction of a lesion that must overlap, in [0, 1].
         surface_tolerance_mm (float): Tolerance of the surface Dice in mm.
         disagreement_slices (int): Slices in each subject's picture; 0 makes none.
@@ -45,6 +48,7 @@ class Settings:
     regions: tuple = REGIONS
     n_bins: int = 10
     threshold: float | None = None
+    threshold_search: str = "ivadomed"
     lesion_min_overlap: float = 0.1
     surface_tolerance_mm: float = 1.0
     disagreement_slices: int = 3
@@ -54,6 +58,7 @@ class Settings:
     def __post_init__(self):
         _one_of("reference", self.reference, REFERENCES)
         _one_of("multiclass", self.multiclass, MULTICLASS)
+        _one_of("threshold_search", self.threshold_search, DEFINITIONS)
         for key, allowed in (("entropy_forms", ENTROPY_FORMS), ("ece_forms", ECE_FORMS), ("regions", REGIONS)):
             entries = _names(key, getattr(self, key))
             for entry in entries:

@@ -9,6 +9,14 @@ from ivadomed_labelfusion import figures
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.reference import consensus
 from ivadomed_labelfusion.evaluation.settings import Settings
+from ivadomed_labelfusion.evaluation.uncertainty import (
+    PREFIX,
+    agreement_columns,
+    brier_split_columns,
+    calibrated_entropy_columns,
+    entropy_columns,
+    log_score_columns,
+)
 from ivadomed_labelfusion.metrics.checks import check_raters
 from ivadomed_labelfusion.metrics.lesions import lesion_detection
 from ivadomed_labelfusion.metrics.overlap import (
@@ -21,8 +29,6 @@ from ivadomed_labelfusion.metrics.overlap import (
 from ivadomed_labelfusion.metrics.sets import energy_distance_of_iou, hungarian_of_iou, iou_of_counts
 from ivadomed_labelfusion.metrics.streaming import collect
 from ivadomed_labelfusion.metrics.surface import bounding_box, surface_distances
-
-PREFIX = "ir_"
 
 
 @dataclass(frozen=True)
@@ -153,13 +159,15 @@ def _voxel_columns(sums, names, settings):
         columns.update({f"{PREFIX}{metric}_{name}": float(value) for name, value in zip(names, values, strict=True)})
 
     if "entropy" in wanted:
-        for form in settings.entropy_forms:
-            ours, theirs = sums.entropy_prediction[form], sums.entropy_average[form]
-            columns[f"{PREFIX}entropy_{form}_prediction"] = ours
-            columns[f"{PREFIX}entropy_{form}_raters"] = theirs
-            columns[f"{PREFIX}entropy_{form}_error"] = abs(ours - theirs)
+        columns |= entropy_columns(sums, settings)
+    if "calibrated_entropy" in wanted:
+        columns |= calibrated_entropy_columns(sums, settings)
     if "brier" in wanted:
         per_class("brier", sums.squared_error / sums.n_voxels)
+    if "brier_split" in wanted:
+        columns |= brier_split_columns(sums, names)
+    if "log_score" in wanted:
+        columns |= log_score_columns(sums, settings)
     if "ece" in wanted:
         for form in settings.ece_forms:
             for region in settings.regions:
@@ -186,6 +194,8 @@ def _voxel_columns(sums, names, settings):
         columns[f"{PREFIX}ged"] = energy_distance_of_iou(iou, 1)
     if "hungarian_iou" in wanted:
         columns[f"{PREFIX}hungarian_iou"] = hungarian_of_iou(iou, 1)
+    if "rater_agreement" in wanted:
+        columns |= agreement_columns(sums.shared, names)
     return columns
 
 

@@ -171,7 +171,12 @@ class RaterSamples:
             return self.reference
         if plan.fuse is None:
             return None
-        return FusedLabels(bids_df.fused_folder, bids_df.nested, plan.fuse.method, plan.fuse.options)
+        options = dict(plan.fuse.options)
+        ties = None
+        if plan.fuse.method == "average" and not self.soft_gt:
+            # ivadomed binarises the averages at >= 0.5
+            ties = options.pop("ties", "background")
+        return FusedLabels(bids_df.fused_folder, bids_df.nested, plan.fuse.method, options, average_ties=ties)
 
     def _weights_of(self, volume):
         weights = self.plan.sample.weights

@@ -62,10 +62,11 @@ class FusedLabels:
         nested (list of list of str): The suffixes of ``target_suffix``.
         method (str): A fusion method.
         options (dict): Further arguments of ``fusion.fuse_classes``.
-        cut_soft (bool): See `data.fused.Fusion`.
+        cut_soft, average_ties: See `data.fused.Fusion`.
     """
 
-    def __init__(self, folder, nested, method, options=None, *, cut_soft=False):
+    def __init__(self, folder, nested, method, options=None, *, cut_soft=False, average_ties=None):
+        self.average_ties = average_ties
         self.folder = Path(folder).absolute()
         self.nested = nested
         self.method = method
@@ -95,4 +96,10 @@ class FusedLabels:
         multiclass = options.pop("multiclass", "joint")
         if options.get("weights") is not None:
             options["weights"] = [options["weights"][rater] for rater in raters]
-        return Fusion({self.method: options}, multiclass=multiclass, cut_soft=self.cut_soft, overwrite=True)
+        return Fusion(
+            {self.method: options},
+            multiclass=multiclass,
+            cut_soft=self.cut_soft,
+            average_ties=self.average_ties,
+            overwrite=True,
+        )

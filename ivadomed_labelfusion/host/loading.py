@@ -207,10 +207,12 @@ class TrainingTorch(SafeTorch):
 
     Attributes:
         best_validation_loss (float): While a resumed training has not beaten this loss, its checkpoint is kept.
+        best_epoch (int): The epoch that it is from; 0 before the first.
     """
 
     load = staticmethod(read_checkpoint)
     best_validation_loss = float("inf")
+    best_epoch = 0
 
     def save(self, obj, f, **kwargs):
         """Save a model or a checkpoint.
@@ -221,6 +223,7 @@ class TrainingTorch(SafeTorch):
         if isinstance(obj, dict) and "gif_dict" in obj:
             if obj["validation_loss"] >= self.best_validation_loss:
                 return
+            self.best_validation_loss, self.best_epoch = obj["validation_loss"], obj["epoch"] - 1
             no_frames = {"image_path": [], "slice_id": [], "gif": []}
             obj = {**obj, "gif_dict": no_frames, "scheduler": obj["scheduler"].state_dict(), "random": random_state()}
         save(obj, f, **kwargs)

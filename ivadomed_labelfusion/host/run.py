@@ -21,6 +21,7 @@ from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.host.datasets import RaterPlan
+from ivadomed_labelfusion.host.notices import warn_of_ignored_dspace
 from ivadomed_labelfusion.locks import only_one
 
 _context = contextvars.ContextVar("ivadomed_labelfusion_context", default=None)
@@ -299,6 +300,8 @@ def load_dataset(original):
             bids_df.rater_plan = RaterPlan.from_transforms(transforms_params, dataset_type)
             bids_df.reference_method = settings_from_config(current_context()).reference
         dataset = original(bids_df, data_list, transforms_params, *args, dataset_type=dataset_type, **kwargs)
+        if dataset_type != "validation":
+            warn_of_ignored_dspace(dataset, transforms_params)
         if own and bids_df.several_raters:
             from ivadomed_labelfusion.host.softness import check_softness
 

@@ -12,6 +12,7 @@ from ivadomed_labelfusion.files import atomic_path
 from ivadomed_labelfusion.host import film, inter_rater, reconstruction, uncertainty
 from ivadomed_labelfusion.host.labels import FusedLabels
 from ivadomed_labelfusion.host.run import current_context
+from ivadomed_labelfusion.host.thresholds import search_over_volumes
 
 
 def reference_suffixes(datasets):
@@ -100,6 +101,8 @@ def threshold_analysis(original):
                 ds_lst, model_params = [film.with_encoder(part, encoder) for part in ds_lst], encoder.into(model_params)
         if uncertainty.is_augmented(testing_params["uncertainty"]):
             testing_params = uncertainty.with_plain_undo(testing_params)
+        if settings_from_config(current_context()).threshold_search == "volumes":
+            return search_over_volumes(model_path, ds_lst, model_params, testing_params, *args, **kwargs)
         return original(model_path, ds_lst, model_params, testing_params, *args, **kwargs)
 
     return wrapped

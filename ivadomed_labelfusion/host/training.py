@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from ivadomed_labelfusion.environment import version_numbers
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.host import transfer
+from ivadomed_labelfusion.host.early_stopping import with_mode
 from ivadomed_labelfusion.host.loading import TrainingTorch, read_checkpoint
 
 
@@ -40,25 +41,28 @@ def train(original):
     def wrapped(model_params, dataset_train, dataset_val, training_params, path_output, *args, **kwargs):
         if dataset_val and kwargs.get("n_gif", 0) > len(dataset_val):
             raise InputError(f"--gif (-g) must be at most {len(dataset_val)}, the validation slices.")
-        checkpoint = Path(path_output, "checkpoint.pth.tar")
+        checkpoint, done = Path(path_output, "checkpoint.pth.tar"), 0
         if kwargs.get("resume_training") and checkpoint.is_file():
             state = read_checkpoint(checkpoint)
             done = state["epoch"] - 1
             training_params = copy.deepcopy(training_params)
             times = training_params["training_time"]
             times["num_epochs"] = max(0, times["num_epochs"] - done)
-            # ivadomed counts the epochs without improvement from 0 again
-            times["early_stopping_patience"] -= state["patience_count"]
+            if times.get("early_stopping_mode") != "best":
+                # ivadomed counts the epochs without improvement from 0 again
+                times["early_stopping_patience"] -= state["patience_count"]
             if getattr(dataset_train, "plan", None) is not None:
                 dataset_train.plan.epoch = done
             if isinstance(imed_training.torch, TrainingTorch):
                 imed_training.torch.best_validation_loss = state["validation_loss"]
+                imed_training.torch.best_epoch = done
+        training_params = with_mode(training_params, imed_training.torch, done)
         try:
             with transfer.asking_for(model_params):
                 return original(model_params, dataset_train, dataset_val, training_params, path_output, *args, **kwargs)
         finally:
             if isinstance(imed_training.torch, TrainingTorch):
-                imed_training.torch.best_validation_loss = float("inf")
+                imed_training.torch.best_validation_loss, imed_training.torch.best_epoch = float("inf"), 0
 
     return wrapped
 

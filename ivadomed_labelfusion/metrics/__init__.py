@@ -22,15 +22,19 @@ from ivadomed_labelfusion.metrics.overlap import (
     relative_volume_difference,
     soft_dice,
 )
+from ivadomed_labelfusion.metrics.panel import calibrated_entropy, vote_counts
+from ivadomed_labelfusion.metrics.proper import LOG_CLIP, BrierSplit, brier_split, log_score
 from ivadomed_labelfusion.metrics.sets import generalized_energy_distance, hungarian_iou
 from ivadomed_labelfusion.metrics.surface import SurfaceDistances, surface_distances
-from ivadomed_labelfusion.metrics.uncertainty import ENTROPY_FORMS, brier_score, entropy, entropy_error
+from ivadomed_labelfusion.metrics.uncertainty import ENTROPY_FORMS, brier_score, entropy, entropy_error, haze_share
 
 __all__ = [
     "ECE_FORMS",
     "ENTROPY_FORMS",
+    "LOG_CLIP",
     "QUBIQ_LEVELS",
     "THRESHOLDS",
+    "BrierSplit",
     "LesionDetection",
     "ReliabilityCurve",
     "SurfaceDistances",
@@ -38,13 +42,17 @@ __all__ = [
     "argmax_labels",
     "binarize",
     "brier_score",
+    "brier_split",
+    "calibrated_entropy",
     "dice",
     "entropy",
     "entropy_error",
     "expected_calibration_error",
     "generalized_energy_distance",
+    "haze_share",
     "hungarian_iou",
     "lesion_detection",
+    "log_score",
     "precision",
     "qubiq_dice",
     "recall",
@@ -53,4 +61,5 @@ __all__ = [
     "soft_dice",
     "surface_distances",
     "threshold_search",
+    "vote_counts",
 ]

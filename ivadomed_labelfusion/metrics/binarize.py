@@ -7,6 +7,7 @@ from ivadomed_labelfusion.metrics.calibration import with_background
 from ivadomed_labelfusion.metrics.checks import Blocks, check_masks, check_prediction, check_same_shape, check_values
 from ivadomed_labelfusion.metrics.overlap import dice_of_counts
 
+DEFINITIONS = ("volumes", "ivadomed")
 # 0.05 to 0.95; the paper searches "between 0 and 1 with an increment of 0.05", of which 0 and 1 select all or nothing
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
@@ -71,22 +72,28 @@ def check_threshold(threshold, n_classes):
         )
 
 
-def threshold_search(pairs, *, thresholds=THRESHOLDS):
+def threshold_search(pairs, *, thresholds=THRESHOLDS, definition="volumes"):
     """Return the threshold with the highest mean Dice over subjects (one class).
 
     Meant for the training and validation subjects of one model; the test subjects are then binarised with the result.
+    ``ivadomed --train -t`` offers the same two definitions (``inter_rater.threshold_search``):
+
+    ``volumes``: two empty masks have a Dice of 1; of equally good thresholds the lowest.
+    ``ivadomed``: as ivadomed's own search: a subject whose masks are both empty is left out at that threshold; of
+    equally good thresholds the highest. NaN where everything is empty.
 
     Args:
         pairs (iterable): ``(prediction, reference)`` of each subject, ``(1, *spatial)`` in [0, 1] and binary of the
             same shape. It is read once and need not fit in memory.
         thresholds (sequence of float): Candidates in (0, 1]; steps of 0.05 by default.
+        definition (str): One of `DEFINITIONS`.
 
     Returns:
-        tuple: ``(threshold, scores)``: the best candidate (ties: the lowest) and the mean Dice of every candidate, a
-        float64 array.
+        tuple: ``(threshold, scores)``: the best candidate and the mean Dice of every candidate, a float64 array.
 
     Raises:
-        InputError: If there is no pair, a prediction has several classes, or the arrays are not as stated.
+        InputError: If there is no pair, no mask with a voxel (``ivadomed``), a prediction has several classes, the
+            definition is unknown, or the arrays are not as stated.
 
     References:
         Lemay et al. 2022, MELBA 2022:031, Section 2.3.4; Gros et al. 2021,
@@ -97,14 +104,22 @@ def threshold_search(pairs, *, thresholds=THRESHOLDS):
         raise InputError(f"thresholds must be a list of numbers in (0, 1], got {thresholds.tolist()}.")
     if (np.diff(thresholds) <= 0).any():
         raise InputError(f"thresholds must increase, got {thresholds.tolist()}.")
-    total, subjects = np.zeros(thresholds.size), 0
+    if definition not in DEFINITIONS:
+        raise InputError(f"definition must be one of {', '.join(DEFINITIONS)}, got {definition!r}.")
+    total, subjects, pair_seen = np.zeros(thresholds.size), np.zeros(thresholds.size, np.int64), False
     for prediction, reference in pairs:
-        total += _dice_over_thresholds(prediction, reference, thresholds)
-        subjects += 1
-    if not subjects:
+        dice, empty = _dice_over_thresholds(prediction, reference, thresholds)
+        counted = ~empty if definition == "ivadomed" else np.ones_like(empty)
+        total += np.where(counted, dice, 0)
+        subjects += counted
+        pair_seen = True
+    if not pair_seen:
         raise InputError("pairs must hold at least one (prediction, reference), got none.")
-    scores = total / subjects
-    return float(thresholds[np.argmax(scores)]), scores
+    if not subjects.any():
+        raise InputError("pairs must hold at least one mask that is not empty, got empty ones only.")
+    scores = np.divide(total, subjects, out=np.full(thresholds.size, np.nan), where=subjects > 0)
+    best = np.flatnonzero(scores == np.nanmax(scores))
+    return float(thresholds[best[-1 if definition == "ivadomed" else 0]]), scores
 
 
 def _dice_over_thresholds(prediction, reference, thresholds):
@@ -123,4 +138,5 @@ def _dice_over_thresholds(prediction, reference, thresholds):
         counts[0] += np.bincount(reached, minlength=thresholds.size + 1)
         counts[1] += np.bincount(reached[truth], minlength=thresholds.size + 1)
     predicted, shared = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1][:, 1:]
-    return dice_of_counts(shared, predicted, np.full(thresholds.size, counts[1].sum()))
+    reference_voxels = np.full(thresholds.size, counts[1].sum())
+    return dice_of_counts(shared, predicted, reference_voxels), predicted + reference_voxels == 0

@@ -15,6 +15,8 @@ from ivadomed_labelfusion.metrics.checks import (
 )
 
 ECE_FORMS = ("exact", "paper", "raters")
+# above the rounding of float32, far below what any histogram shows
+EDGE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,16 @@ class BinSums:
         self.share = np.zeros(n_bins + 1)
 
     def slots(self, confidence):
-        """Return the slot of each confidence: bin k holds [k/K, (k+1)/K), slot K holds 1.0."""
-        return np.searchsorted(self.edges, confidence, side="right") - 1
+        """Return the slot of each confidence: bin k holds [k/K, (k+1)/K), slot K holds 1.0.
+
+        A confidence within 1e-6 below an inner edge k/K belongs to the bin above it, so that 0.7 is in the same bin
+        whether it was stored in 32 or 64 bits. Exactly 1.0 has no such tolerance.
+        """
+        n_bins = self.edges.size - 1
+        slots = np.floor(np.asarray(confidence, np.float64) * n_bins + EDGE_TOLERANCE * n_bins).astype(np.intp)
+        np.minimum(slots, n_bins - 1, out=slots)
+        slots[confidence >= 1] = n_bins
+        return slots
 
     def add(self, slots, confidence, correct=None, share=None):
         """Add voxels: their slots, confidence, and correctness against the reference and the raters' share."""
@@ -177,7 +187,8 @@ def reliability_curve(prediction, reference, *, form="exact", n_bins=10, mask=No
 
     Confidence is the largest probability over all classes, background p_0 = max(0, 1 - sum of classes) included; the
     predicted class is the one that has it (ties: background first, then the first class). Bin k holds the confidences
-    in [k/K, (k+1)/K) of the given values, compared in float64.
+    in [k/K, (k+1)/K) in float64, whatever the dtype of the file: one that lies within 1e-6 below an inner edge belongs
+    to the bin above it.
 
     ``exact``: every voxel counts; the last bin is closed, so that a confidence of exactly 1.0 belongs to it.
     ``paper``: half-open bins throughout, as the code that the paper names: a confidence of exactly 1.0 falls in no bin

@@ -37,7 +37,10 @@ ARGUMENTS = (
 )
 BUILT_IN = (
     "entropy",
+    "calibrated_entropy",
     "brier",
+    "brier_split",
+    "log_score",
     "ece",
     "dice",
     "precision",
@@ -48,6 +51,7 @@ BUILT_IN = (
     "qubiq_dice",
     "ged",
     "hungarian_iou",
+    "rater_agreement",
     "lesions",
     "surface",
 )

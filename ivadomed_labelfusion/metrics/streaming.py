@@ -22,7 +22,10 @@ from ivadomed_labelfusion.metrics.checks import (
     check_values,
 )
 from ivadomed_labelfusion.metrics.overlap import QUBIQ_LEVELS, level_table
+from ivadomed_labelfusion.metrics.panel import counts_of_votes, is_binary
+from ivadomed_labelfusion.metrics.proper import BrierSums, log_loss
 from ivadomed_labelfusion.metrics.sets import shared_voxels
+from ivadomed_labelfusion.metrics.uncertainty import as_stored, entropy_of_haze
 
 REGIONS = ("image", "roi")
 
@@ -36,6 +39,13 @@ class SubjectSums:
         n_above_one (int): Voxels whose classes sum to more than 1 (by over 1e-6); their background is taken as 0.
         entropy_prediction (dict): Entropy of the prediction in nats, by form.
         entropy_average (dict): Entropy of the raters' average in nats, by form.
+        entropy_roi (dict): Entropy of the prediction inside the region ``roi``, by form.
+        entropy_haze, entropy_stored (float): Form ``paper``: that of p <= 0.01, and that of ivadomed's file.
+        votes (ndarray): ``(C + 1, R + 1)`` voxels by class, background first, and number of votes.
+        soft_raters (bool): Whether a rater's mask is soft; ``votes`` then means nothing.
+        log_loss (dict): Negative log-likelihood of the raters in nats, by region.
+        n_roi (int): Voxels of the region ``roi``.
+        brier (BrierSums): Against the single raters.
         squared_error (ndarray): ``(C,)`` sum of (average - prediction)^2.
         soft (ndarray): ``(3, C)`` sums of prediction times average, prediction, average.
         overlap (ndarray): ``(3, C)`` counts: binarised prediction and reference, prediction, reference.
@@ -49,6 +59,14 @@ class SubjectSums:
     n_above_one: int
     entropy_prediction: dict
     entropy_average: dict
+    entropy_roi: dict
+    entropy_haze: float
+    entropy_stored: float
+    votes: np.ndarray
+    soft_raters: bool
+    log_loss: dict
+    n_roi: int
+    brier: BrierSums
     squared_error: np.ndarray
     soft: np.ndarray
     overlap: np.ndarray
@@ -95,6 +113,14 @@ def collect(prediction, raters, reference, *, threshold=None, n_bins=10, levels=
         n_above_one=0,
         entropy_prediction={"paper": 0.0, "shannon": 0.0},
         entropy_average={"paper": 0.0, "shannon": 0.0},
+        entropy_roi={"paper": 0.0, "shannon": 0.0},
+        entropy_haze=0.0,
+        entropy_stored=0.0,
+        votes=np.zeros((n_classes + 1, n_raters + 1), np.int64),
+        soft_raters=False,
+        log_loss=dict.fromkeys(REGIONS, 0.0),
+        n_roi=0,
+        brier=BrierSums(n_classes, n_bins),
         squared_error=np.zeros(n_classes),
         soft=np.zeros((3, n_classes)),
         overlap=np.zeros((3, n_classes), np.int64),
@@ -103,29 +129,34 @@ def collect(prediction, raters, reference, *, threshold=None, n_bins=10, levels=
         bins={region: BinSums(n_bins) for region in REGIONS},
         labels=np.zeros_like(prediction[0], dtype=np.uint8),
     )
+    # the file's steps depend on its largest value
+    top = min(1.0, float(prediction.max())) if prediction.size else 0.0
     blocks = Blocks(prediction, prediction.ndim - 1)
     for index, (prob, masks, truth) in enumerate(blocks.pieces(prediction, raters, reference)):
         if not prob.size:
             continue
         check_values("prediction", prob.min(), prob.max())
         check_values("raters", masks.min(), masks.max())
-        labels = _add_block(sums, prob, masks, truth, threshold, levels)
+        labels = _add_block(sums, prob, masks, truth, threshold, levels, top)
         if labels is not None:
             blocks.write(sums.labels, index, labels)
     return sums
 
 
-def _add_block(sums, prob, masks, truth, threshold, levels):
+def _add_block(sums, prob, masks, truth, threshold, levels, top):
     """Add one block, ``(C, n)``, ``(R, C, n)`` and ``(C, n)``; return its labels, or None if all are 0."""
     votes = masks.sum(axis=0, dtype=np.uint16 if masks.dtype.kind in "bui" else np.float64)
-    active = (prob != 0).any(axis=0) | votes.any(axis=0) | truth.any(axis=0)
+    voted = votes.any(axis=0)
+    _add_votes(sums, masks, voted)
+    active = (prob != 0).any(axis=0) | voted | truth.any(axis=0)
     n_active = int(np.count_nonzero(active))
     sums.bins["image"].add_certain(active.size - n_active)
+    sums.brier.add_empty(active.size - n_active)
     if not n_active:
         return None
     everything = n_active == active.size
     if not everything:
-        prob, votes, truth = prob[:, active], votes[:, active], truth[:, active]
+        prob, votes, truth, voted = prob[:, active], votes[:, active], truth[:, active], voted[active]
     full = with_background(np.clip(prob.astype(np.float64), 0, 1))
     average = with_background(np.clip(votes / masks.shape[0], 0, 1))
     predicted = full.argmax(axis=0)
@@ -133,11 +164,11 @@ def _add_block(sums, prob, masks, truth, threshold, levels):
 
     sums.n_above_one += int(np.count_nonzero(full[1:].sum(axis=0) > 1 + 1e-6))
     _add_entropy(sums.entropy_prediction, full)
-    voted = votes.any(axis=0)
     _add_entropy(sums.entropy_average, average[:, voted])
     sums.squared_error += np.square(full[1:] - average[1:]).sum(axis=1)
     sums.soft += [(full[1:] * average[1:]).sum(axis=1), full[1:].sum(axis=1), average[1:].sum(axis=1)]
     _add_reliability(sums.bins, full, average, predicted, voted, truth)
+    _add_scores(sums, full, average, voted | (predicted > 0), top)
     raised = voted | (full[1:] >= levels[0] - 1e-3).any(axis=0) | (labels > 0)
     for index in range(truth.shape[0]):
         chosen = labels == index + 1
@@ -160,6 +191,30 @@ def _add_entropy(total, full):
     foreground = entr(full[1:]).sum()
     total["paper"] += float(foreground)
     total["shannon"] += float(foreground + entr(full[0]).sum())
+
+
+def _add_scores(sums, full, average, inside, top):
+    sums.entropy_haze += entropy_of_haze(full[1:])
+    sums.entropy_stored += float(entr(as_stored(full[1:], top)).sum())
+    _add_entropy(sums.entropy_roi, full[:, inside])
+    sums.brier.add(full[1:], average[1:])
+    losses = log_loss(full, average)
+    sums.log_loss["image"] += float(losses.sum())
+    sums.log_loss["roi"] += float(losses[inside].sum())
+    sums.n_roi += int(np.count_nonzero(inside))
+
+
+def _add_votes(sums, masks, voted):
+    nobody = voted.size - int(np.count_nonzero(voted))
+    sums.votes[0, -1] += nobody
+    sums.votes[1:, 0] += nobody
+    if nobody == voted.size:
+        return
+    marked = masks[..., np.flatnonzero(voted)]
+    if is_binary(marked):
+        sums.votes += counts_of_votes(marked)
+    else:
+        sums.soft_raters = True
 
 
 def _add_reliability(bins, full, average, predicted, voted, truth):

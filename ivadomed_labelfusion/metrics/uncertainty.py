@@ -7,6 +7,9 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.checks import Blocks, check_probabilities, check_same_shape
 
 ENTROPY_FORMS = ("paper", "shannon")
+# ivadomed sets probabilities up to this to zero in its ``_pred.nii.gz``
+HAZE = 0.01
+STORED_STEPS = 255
 
 
 def entropy(prob, *, form="paper"):
@@ -41,6 +44,50 @@ def entropy(prob, *, form="paper"):
         if form == "shannon":
             total += entr(np.maximum(0, 1 - block.sum(axis=0))).sum()
     return float(total)
+
+
+def haze_share(prediction):
+    """Return the share of the entropy (form ``paper``) that voxels of probability p <= 0.01 hold.
+
+    Such a haze, a hundredth here and there over a whole volume, can be much of the entropy and is seen by nobody.
+
+    Args:
+        prediction (ndarray): ``(C, *spatial)`` in [0, 1]; each class counts by itself.
+
+    Returns:
+        float: In [0, 1]; NaN for a prediction without entropy.
+
+    Raises:
+        InputError: On NaN, values outside [0, 1] or a missing class axis.
+    """
+    prediction = check_probabilities("prediction", prediction)
+    haze = 0.0
+    for (block,) in Blocks(prediction, prediction.ndim - 1).pieces(prediction):
+        haze += entropy_of_haze(np.clip(block.astype(np.float64), 0, 1))
+    total = entropy(prediction)
+    return haze / total if total > 0 else float("nan")
+
+
+def entropy_of_haze(prob):
+    """Return the entropy of the values up to 0.01 of an array in [0, 1], in nats."""
+    return float(entr(prob[prob <= HAZE]).sum())
+
+
+def as_stored(prob, top):
+    """Return what ivadomed's ``_pred.nii.gz`` keeps of a prediction whose labels are 8-bit files.
+
+    Values up to 0.01 become 0, the rest is rounded to 255 steps of the largest value (NIfTI scaling). Labels in other
+    integer types have finer steps, float labels none; the haze is lost in all of them.
+
+    Args:
+        prob (ndarray): Part of a prediction, in [0, 1].
+        top (float): Largest value of the whole prediction.
+
+    Returns:
+        ndarray: float64, same shape.
+    """
+    kept = np.where(prob <= HAZE, 0.0, prob)
+    return np.rint(kept * (STORED_STEPS / top)) * (top / STORED_STEPS) if top > HAZE else np.zeros_like(kept)
 
 
 def entropy_error(prediction, average, *, form="paper"):

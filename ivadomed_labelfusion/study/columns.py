@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 KEYS = ("candidate", "split", "subject", "image_id")
 REFERENCE = "conv_staple"
+# the six of Table 1
+PAPER_CANDIDATES = tuple(
+    f"{framework}_{fusion}" for framework in ("conv", "softseg") for fusion in ("staple", "average", "random")
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Metric:
         stem (str): Column, or its part before the class.
         label (str): Heading.
         per_class (bool): One column per class.
-        best (str): ``high``, ``low`` or ``zero``, whichever is the best mean.
+        best (str): ``high``, ``low`` or ``zero``, whichever is the best mean; ``none`` for what only describes.
         scale (float or None): Values are shown divided by this (0.01 for per cent); None chooses a power of ten.
         per_model (bool): One value per model (``models.csv``) instead of one per image.
     """
@@ -34,13 +38,27 @@ class Metric:
     per_model: bool = False
 
     def rank(self, mean):
-        """Return a number that is lowest for the best mean."""
-        return {"high": -mean, "low": mean, "zero": abs(mean)}[self.best]
+        """Return a number that is lowest for the best mean; NaN where there is no best."""
+        return {"high": -mean, "low": mean, "zero": abs(mean), "none": float("nan")}[self.best]
 
 
 _ALL = (
     Metric("brier_score", "ir_brier", "Brier score", True, "low", None),
     Metric("entropy_mae", "ir_entropy_paper_error", "Entropy MAE [nats]", False, "low", None),
+    Metric("entropy_floor", "ir_entropy_paper_floor", "MAE floor [nats]", False, "none", None),
+    Metric("entropy_prediction", "ir_entropy_paper_prediction", "Entropy [nats]", False, "none", None),
+    Metric("entropy_calibrated", "ir_entropy_paper_calibrated", "Calibrated [nats]", False, "none", None),
+    Metric("entropy_raters", "ir_entropy_paper_raters", "Raters' [nats]", False, "none", None),
+    Metric("entropy_roi", "ir_entropy_paper_prediction_roi", "In ROI [nats]", False, "none", None),
+    Metric("entropy_stored", "ir_entropy_paper_stored", "In _pred.nii.gz [nats]", False, "none", None),
+    Metric("haze_share", "ir_entropy_paper_haze_share", "Haze, p <= 0.01 [%]", False, "none", 0.01),
+    Metric("log_score_image", "ir_log_score_image", "Log score, image [nats]", False, "low", None),
+    Metric("log_score_roi", "ir_log_score_roi", "Log score, ROI [nats]", False, "low", 1.0),
+    Metric("brier_votes", "ir_brier_votes", "Brier score, single raters", True, "low", None),
+    Metric("brier_calibration", "ir_brier_calibration", "Calibration", True, "low", None),
+    Metric("brier_refinement", "ir_brier_refinement", "Refinement", True, "low", None),
+    Metric("agreement_model", "ir_agreement_model", "Dice with the raters [%]", True, "high", 0.01),
+    Metric("agreement_panel", "ir_agreement_panel", "Dice among the raters [%]", True, "none", 0.01),
     Metric("dice", "ir_dice", "Dice [%]", True, "high", 0.01),
     Metric("precision", "ir_precision", "Precision [%]", True, "high", 0.01),
     Metric("recall", "ir_recall", "Recall [%]", True, "high", 0.01),
@@ -58,6 +76,7 @@ METRICS = {metric.name: metric for metric in _ALL}
 ECE_METRICS = tuple(name for name in METRICS if name.startswith("ece_"))
 ENTROPY_PREDICTION = "ir_entropy_paper_prediction"
 ENTROPY_RATERS = "ir_entropy_paper_raters"
+ENTROPY_CALIBRATED = "ir_entropy_paper_calibrated"
 
 FRAMEWORKS = {"conv": "Conv", "softseg": "SoftSeg"}
 FUSIONS = {"staple": "STAPLE", "average": "Average", "random": "RandomSampling", "ensemble": "Ensemble"}

@@ -13,6 +13,7 @@ from ivadomed_labelfusion import figures
 from ivadomed_labelfusion.evaluation.pictures import draw_entropy, draw_reliability, reliability_legend
 from ivadomed_labelfusion.stats import wilcoxon_signed_rank
 from ivadomed_labelfusion.study.columns import (
+    ENTROPY_CALIBRATED,
     ENTROPY_PREDICTION,
     ENTROPY_RATERS,
     FRAMEWORKS,
@@ -93,8 +94,9 @@ def _height(candidates, height):
 def entropy_figure(results):
     """Draw the entropy of the prediction against the raters', one panel per candidate (the paper's Figure 1).
 
-    A dot is one test result (split and image); the dashed line is agreement; the title gives mean absolute and mean
-    squared error in the unit of the axes (its square).
+    A dot is one test result (split and image); the dashed line is agreement; the dotted one is where a perfectly
+    calibrated predictor lies for a panel of this size, over all results (if they hold its entropy); the title gives
+    mean absolute and mean squared error in the unit of the axes (its square).
 
     Args:
         results (DataFrame): One row per candidate, split and image.
@@ -110,7 +112,8 @@ def entropy_figure(results):
         for axes, name in zip(panels, candidates, strict=True):
             rows = results[results["candidate"] == name].dropna(subset=[ENTROPY_PREDICTION, ENTROPY_RATERS])
             raters, prediction = (rows[which] / 10**exponent for which in (ENTROPY_RATERS, ENTROPY_PREDICTION))
-            draw_entropy(axes, raters, prediction)
+            calibrated = rows[ENTROPY_CALIBRATED] / 10**exponent if ENTROPY_CALIBRATED in rows else None
+            draw_entropy(axes, raters, prediction, calibrated=calibrated)
             error = prediction - raters
             axes.set_title(
                 f"{candidate_label(name)}\nMAE {error.abs().mean():.2f}   MSE {(error**2).mean():.2g}", fontsize=6.5
@@ -120,7 +123,8 @@ def entropy_figure(results):
             axes.set(xlim=(0, top), ylim=(0, top), xlabel="", ylabel="")
             axes.locator_params(nbins=4)
             axes.collections[-1].set_alpha(0.7)
-        figure.supxlabel(f"Entropy of the raters [{unit}]\n(MAE in this unit, MSE in its square)", fontsize=8)
+        dotted = "\ndotted: a perfectly calibrated predictor" if results.get(ENTROPY_CALIBRATED) is not None else ""
+        figure.supxlabel(f"Entropy of the raters [{unit}]\n(MAE in this unit, MSE in its square){dotted}", fontsize=8)
         # a single row is too low for the label in one line
         space = "\n" if one_row else " "
         figure.supylabel(f"Entropy of{space}the prediction [{unit}]", fontsize=8, multialignment="center")

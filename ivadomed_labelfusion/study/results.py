@@ -24,6 +24,7 @@ from ivadomed_labelfusion.study.collect import (
     read_frame,
 )
 from ivadomed_labelfusion.study.columns import column, display_name
+from ivadomed_labelfusion.study.extra_tables import mixed_table, variability_table
 from ivadomed_labelfusion.study.plan import class_names, consensus_name
 from ivadomed_labelfusion.study.records import read_done
 from ivadomed_labelfusion.study.render import to_markdown, write_tables
@@ -74,6 +75,22 @@ def study_notes(study, models):
     return notes
 
 
+def epochs_notes(models):
+    """Return what is to say about the epochs that ran, by candidate; early stopping may have ended them.
+
+    Args:
+        models (DataFrame): The models that the results are from.
+    """
+    ran = models.groupby("candidate", sort=False)["epochs"].agg(["min", "max"])
+    texts = {
+        name: str(row["min"]) if row["min"] == row["max"] else f"{row['min']}-{row['max']}"
+        for name, row in ran.iterrows()
+    }
+    if len(set(texts.values())) == 1:
+        return [f"Epochs that ran: {next(iter(texts.values()))} in every candidate."]
+    return ["Epochs that ran: " + ", ".join(f"{display_name(name)} {text}" for name, text in texts.items()) + "."]
+
+
 def unlearned_models(results, class_names):
     """Return the models with a class whose mean Dice over the test images is below `UNLEARNED_DICE`.
 
@@ -97,12 +114,14 @@ def _name_or_count(chosen, models):
     return ", ".join(f"{display_name(name)} {count} of {finished[name]} models" for name, count in counts.items())
 
 
-def write_results(study, *, compare_paper=False):
+def write_results(study, *, compare_paper=False, mixed=False, composite_over_all=False):
     """Collect the finished models and write ``results/``: CSV files, ``tables/``, ``figures/``, claims and a README.
 
     Args:
         study (Study): The study.
         compare_paper (bool): Also set the paper's numbers beside ours.
+        mixed (bool): Also fit a mixed model to each metric; needs statsmodels.
+        composite_over_all (bool): Take the composite score's z-scores over all candidates, not over the paper's six.
 
     Returns:
         Results
@@ -112,11 +131,13 @@ def write_results(study, *, compare_paper=False):
     """
     folder = study.folder / "results"
     names, consensus = class_names(study), consensus_name(study)
-    results = add_composite(collect_results(study), names)
+    results = add_composite(collect_results(study), names, over_all=composite_over_all)
     reliability = collect_reliability(study)
     models = collect_models(study, reliability)
     losses = collect_losses(study)
-    notes = study_notes(study, models)
+    notes = [*study_notes(study, models), *epochs_notes(models)]
+    if composite_over_all:
+        notes.append("Composite scores: z-scores over all candidates, not over the paper's six.")
     unlearned = unlearned_models(results, names)
     if unlearned:
         notes.append(
@@ -126,6 +147,10 @@ def write_results(study, *, compare_paper=False):
     if not Path(study.bids).is_dir():
         notes.append(f"No figure compares the predictions by eye, because {study.bids} is not on this machine.")
     tables = build_tables(results, models, names, candidates=study.candidates, notes=notes, reference=consensus)
+    variability = variability_table(results, names, notes=notes)
+    tables |= {"variability": variability} if variability else {}
+    if mixed:
+        tables["mixed_model"] = mixed_table(results, names, notes=notes)
     if compare_paper:
         tables |= compare_with_paper(tables, study.dataset or Path(study.template).name, notes=notes)
     files = []

@@ -29,7 +29,9 @@ class TableSpec:
 
 
 TABLES = {
-    "table2": TableSpec("Table 2: preservation of the inter-rater variability", ("brier_score", "entropy_mae"), "2"),
+    "table2": TableSpec(
+        "Table 2: preservation of the inter-rater variability", ("brier_score", "entropy_mae", "entropy_floor"), "2"
+    ),
     "table3": TableSpec(
         "Table 3: segmentation performance against {reference}",
         ("dice", "precision", "recall", "absolute_volume_difference", "relative_volume_difference", "composite_score"),
@@ -42,8 +44,26 @@ TABLES = {
         against_ensembles=True,
     ),
     "ece": TableSpec("Expected calibration error per model", ECE_METRICS),
+    "entropy": TableSpec(
+        "Entropy of the predictions, of the raters and of a perfectly calibrated predictor",
+        ("entropy_prediction", "entropy_raters", "entropy_calibrated", "entropy_roi", "entropy_stored", "haze_share"),
+    ),
+    "proper_scores": TableSpec(
+        "Proper scores against the raters",
+        ("log_score_image", "log_score_roi", "brier_votes", "brier_calibration", "brier_refinement"),
+    ),
 }
 PAIRS = "Pairs per test: "
+# what must be known to read a column, by metric
+READING = {
+    "entropy_mae": "Entropy MAE is no proper score: a perfectly calibrated predictor does not reach 0 but the floor.",
+    "entropy_floor": "MAE floor: the entropy MAE of a perfectly calibrated predictor for a panel of this size, "
+    "estimated from the raters (metrics.calibrated_entropy); the same for every candidate, save for missing models.",
+    "entropy_calibrated": "Calibrated: the entropy of a perfectly calibrated predictor; only beyond it is the raters' "
+    "disagreement overestimated. In _pred.nii.gz: after ivadomed's rounding and zeroing of 8-bit files.",
+    "log_score_image": "Log score: mean negative log-likelihood of the raters' classes, probabilities clipped to at "
+    "least 0.001. Brier score against single raters = calibration + refinement; calibration is best at 0.",
+}
 LEGEND = (
     "mean ± standard deviation over models; bold: best mean; *: p < 0.05 against Conv-STAPLE (ref), two-sided "
     "Wilcoxon signed-rank, not adjusted (as in the paper); †: also after Holm's adjustment over the candidates."
@@ -80,7 +100,7 @@ class Cell:
     bold: bool = False
 
 
-def build_tables(results, models, class_names, *, candidates=(), notes=(), reference="STAPLE", seed=0):
+def build_tables(results, models, class_names, *, candidates=(), notes=(), reference="STAPLE"):
     """Build every table that the results hold something for.
 
     Args:
@@ -91,7 +111,6 @@ def build_tables(results, models, class_names, *, candidates=(), notes=(), refer
             candidate; it is made only when there are results of an ensemble.
         notes (sequence of str): Printed under every table, such as settings that differ from the template's.
         reference (str): What the predictions are compared with, for titles.
-        seed (int): Seed of the bootstrap.
 
     Returns:
         dict: Name of `TABLES` to Table.
@@ -108,7 +127,7 @@ def build_tables(results, models, class_names, *, candidates=(), notes=(), refer
             kept_results, kept_models = (
                 frame[frame["candidate"].isin(beside_ensembles)] for frame in (results, models)
             )
-        summary = summarise(kept_results, kept_models, spec.metrics, class_names, seed=seed)
+        summary = summarise(kept_results, kept_models, spec.metrics, class_names)
         if len(summary):
             tables[name] = _lay_out(spec, summary, class_names, notes, reference)
     return tables
@@ -144,7 +163,9 @@ def _lay_out(spec, summary, class_names, notes, reference):
         else LEGEND.partition(";")[0] + f"; bold: best mean; no {REFERENCE}, no tests."
     )
     title = spec.title.format(reference=reference)
-    return Table(title, header, tuple(rows), (legend, *_incomplete_notes(summary), *paired, *notes), summary)
+    reading = [READING[name] for name in dict.fromkeys(summary["metric"]) if name in READING]
+    own = (legend, *_incomplete_notes(summary), *reading, *paired)
+    return Table(title, header, tuple(rows), (*own, *notes), summary)
 
 
 def _incomplete_notes(summary):

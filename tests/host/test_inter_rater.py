@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from ivadomed_labelfusion.evaluation import Settings, evaluate_subject
-from ivadomed_labelfusion.metrics import registry
+from ivadomed_labelfusion.metrics import THRESHOLDS, registry
 from tests.host.test_commands import prepare
 from tests.tiny import suffix
 
@@ -101,6 +101,18 @@ def test_the_threshold_of_the_search_is_used(ivadomed, tmp_path):
     assert len(values) > 2
     binary = np.unique(read(tmp_path / f"out/pred_masks/{stem}_pred.nii.gz"))
     assert len(binary) <= 2
+
+
+def test_the_search_by_the_definition_of_metrics_threshold_search(ivadomed, tmp_path, capsys):
+    config = prepare(tmp_path, "ms_softseg_average")
+    configure(config, threshold_search="volumes")
+    ivadomed("--train", "-c", config, "-t", "0.05")
+    saved = json.loads((tmp_path / "out/config_file.json").read_text())
+    threshold = saved["postprocessing"]["binarize_prediction"]["thr"]
+    # the steps as they are written, not 0.15000000000000002
+    assert threshold in THRESHOLDS
+    assert f"Optimal threshold (definition volumes): {threshold}" in capsys.readouterr().out
+    assert (tmp_path / "out/roc.png").stat().st_size > 5000
 
 
 def test_own_metrics_and_a_failing_one(ivadomed, tmp_path, monkeypatch):

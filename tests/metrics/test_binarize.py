@@ -59,3 +59,42 @@ def test_threshold_search_takes_the_lowest_of_equals():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def ivadomeds_search(pairs, thresholds):
+    """The loop of ivadomed.testing.threshold_analysis, with its own functions."""
+    from ivadomed.metrics import MetricManager, dice_score
+    from ivadomed.postprocessing import threshold_predictions
+
+    scores = []
+    for threshold in thresholds:
+        manager = MetricManager([dice_score])
+        manager([threshold_predictions(p.copy(), thr=threshold) for p, _ in pairs], [t.astype(float) for _, t in pairs])
+        scores.append(manager.get_results()["dice_score"])
+    return thresholds[np.max(np.where(scores == np.max(scores)))], scores
+
+
+def test_ivadomeds_definition_is_ivadomeds_search():
+    rng = np.random.default_rng(0)
+    pairs = [(rng.beta(0.5, 1, (1, 6, 5)), rng.random((1, 6, 5)) < 0.3) for _ in range(3)]
+    # a volume with nothing in it, and one whose prediction is in the way at low thresholds only
+    pairs += [(np.zeros((1, 6, 5)), np.zeros((1, 6, 5), bool)), (np.full((1, 6, 5), 0.3), np.zeros((1, 6, 5), bool))]
+    thresholds = [0.1, 0.2, 0.35, 0.5, 0.9]
+    best, scores = threshold_search(pairs, thresholds=thresholds, definition="ivadomed")
+    expected, theirs = ivadomeds_search(pairs, thresholds)
+    assert best == expected
+    np.testing.assert_allclose(scores, theirs)
+    ours, _ = threshold_search(pairs, thresholds=thresholds)
+    assert ours == threshold_search(pairs, thresholds=thresholds, definition="volumes")[0]
+
+
+def test_definitions_differ_in_ties_and_empty_volumes():
+    tied = [(np.array([[0.0, 1.0]]), np.array([[0, 1]]))]
+    assert threshold_search(tied)[0] == THRESHOLDS[0]
+    assert threshold_search(tied, definition="ivadomed")[0] == THRESHOLDS[-1]
+    empty = (np.zeros((1, 2)), np.zeros((1, 2), bool))
+    assert threshold_search([*tied, empty])[1][0] == 1
+    with pytest.raises(InputError, match="not empty"):
+        threshold_search([empty], definition="ivadomed")
+    with pytest.raises(InputError, match="definition must be one of volumes, ivadomed"):
+        threshold_search(tied, definition="slices")

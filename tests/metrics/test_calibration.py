@@ -210,3 +210,27 @@ def test_bad_input_is_refused(change, message):
     prediction, reference = arguments.pop("prediction"), arguments.pop("reference")
     with pytest.raises(InputError, match=message):
         reliability_curve(prediction, reference, **arguments)
+
+
+@pytest.mark.parametrize("form", ["exact", "paper", "raters"])
+@pytest.mark.parametrize("n_bins", [5, 10, 20])
+def test_edges_do_not_depend_on_the_files_dtype(form, n_bins):
+    # every tenth, as foreground or as background: 0.7 in 32 bits is 0.69999999
+    values = np.repeat(np.arange(11) / 10, 3)[None]
+    reference = (np.arange(33) % 2)[None].astype(bool)
+    curves = [
+        reliability_curve(values.astype(dtype), reference, form=form, n_bins=n_bins)
+        for dtype in (np.float64, np.float32)
+    ]
+    np.testing.assert_array_equal(curves[0].bin_count, curves[1].bin_count)
+    assert curves[0].ece == pytest.approx(curves[1].ece, abs=1e-7)
+    # the bin of a confidence of k/K is the one that begins there
+    if n_bins == 10:
+        expected = [0, 0, 0, 0, 0, 3, 6, 6, 6, 6] if form == "paper" else [0, 0, 0, 0, 0, 3, 6, 6, 6, 12]
+        assert curves[0].bin_count.tolist() == expected
+
+
+def test_a_confidence_just_below_one_is_not_one():
+    almost = np.full((1, 4), 1 - 2.0**-24, np.float64).astype(np.float32)
+    curve = reliability_curve(almost, np.ones((1, 4), bool), form="paper")
+    assert (curve.n_voxels, curve.n_dropped) == (4, 0)

@@ -11,6 +11,7 @@ from ivadomed_labelfusion.metrics import checks
 from ivadomed_labelfusion.metrics.overlap import dice_of_counts, qubiq_dice_of_table
 from ivadomed_labelfusion.metrics.sets import energy_distance_of_iou, hungarian_of_iou, iou_of_counts
 from ivadomed_labelfusion.metrics.streaming import collect
+from ivadomed_labelfusion.metrics.uncertainty import as_stored
 
 SHAPE = (31, 17, 12)
 
@@ -38,6 +39,24 @@ def dense_case(seed, n_classes, dtype):
     return np.moveaxis(full[..., 1:], -1, 0).astype(dtype), raters, reference
 
 
+def _check_scores(sums, prediction, raters, average):
+    labels = metrics.argmax_labels(prediction)
+    roi = raters.any(axis=(0, 1)) | (labels > 0)
+    for region, mask in (("image", None), ("roi", roi)):
+        voxels = {"image": sums.n_voxels, "roi": sums.n_roi}[region]
+        expected = metrics.log_score(prediction, average, mask=mask)
+        assert sums.log_loss[region] / voxels == pytest.approx(expected, rel=1e-12)
+    for form in metrics.ENTROPY_FORMS:
+        assert sums.entropy_roi[form] == pytest.approx(metrics.entropy(prediction[:, roi], form=form), rel=1e-12)
+    assert sums.entropy_haze == pytest.approx(metrics.haze_share(prediction) * metrics.entropy(prediction))
+    stored = as_stored(prediction.astype(np.float64), float(prediction.max()))
+    assert sums.entropy_stored == pytest.approx(metrics.entropy(stored))
+    for ours, theirs in zip(sums.brier.splits(), metrics.brier_split(prediction, average), strict=True):
+        assert (ours.score, ours.calibration) == pytest.approx((theirs.score, theirs.calibration), rel=1e-9)
+    np.testing.assert_array_equal(sums.votes, metrics.vote_counts(raters))
+    assert not sums.soft_raters
+
+
 @pytest.mark.parametrize("case", [sparse_case, dense_case])
 @pytest.mark.parametrize(("n_classes", "threshold"), [(1, None), (1, 0.3), (2, None), (3, None)])
 @pytest.mark.parametrize("layout", ["C", "F", "flipped"])
@@ -53,6 +72,7 @@ def test_pass_equals_the_plain_functions(monkeypatch, case, n_classes, threshold
     for form in metrics.ENTROPY_FORMS:
         assert sums.entropy_prediction[form] == pytest.approx(metrics.entropy(prediction, form=form), rel=1e-12)
         assert sums.entropy_average[form] == pytest.approx(metrics.entropy(average, form=form), rel=1e-12)
+    _check_scores(sums, prediction, raters, average)
     brier = sums.squared_error / sums.n_voxels
     np.testing.assert_allclose(brier, metrics.brier_score(prediction, average), rtol=1e-12)
     masks = metrics.binarize(prediction, threshold=threshold)
