@@ -64,7 +64,7 @@ def run(
     _check_out(raw, out, overwrite=overwrite or dry_run, may_lie_in_raw=out_may_lie_in_raw)
     console = Console(stderr=True)
     announce = (lambda text: console.print(text, markup=False, soft_wrap=True)) if progress else (lambda text: None)
-    scratch = _existing_parent(out)
+    scratch = existing_parent(out)
     with open_source(raw, scratch=scratch, announce=announce, accept=accept) as files:
         plan = make_plan(files)
         _select(plan, subjects)
@@ -98,7 +98,7 @@ def _wide(console):
     return console if console.is_terminal else Console(file=console.file, width=_report.PLAIN_WIDTH)
 
 
-def _existing_parent(out):
+def existing_parent(out):
     """Return the folder that will hold ``out``, creating it."""
     parent = out.resolve().parent
     parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from ivadomed_labelfusion.errors import InputError
 
 # what a converter can use; everything else in an archive stays packed
-WANTED = (".nii", ".nii.gz", ".txt")
+WANTED = (".nii", ".nii.gz", ".txt", ".png", ".tif", ".tiff")
 RESERVE_BYTES = 256 * 2**20
 
 
