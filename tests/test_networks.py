@@ -92,6 +92,12 @@ def test_the_block_that_counts_is_named():
     assert list(found) == ["Modified3DUNet.length_3D"]
 
 
+@pytest.mark.parametrize("name", ["HeMISUnet", "resnet18", "densenet121"])
+def test_models_for_one_rater(name):
+    found = findings(template="ms_conv_average", **{name: {"applied": True}})
+    assert "does not work with several raters" in found[f"{name}.applied"]
+
+
 def test_two_models_exclude_each_other():
     block = {"applied": True}
     assert "would be trained in the place of SoftSegUnet" in findings(FiLMedUnet=block)["FiLMedUnet.applied"]

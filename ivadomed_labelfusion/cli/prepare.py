@@ -41,6 +41,10 @@ examples:
   ivadomed_labelfusion prepare generic --image 'loose/{subject}/{contrast}.nii.gz' --contrast T2w \\
       --mask 'loose/{subject}/{rater}/{class}.nii.gz' data/mine
 
+  pictures (PNG or TIFF) of half a micrometre per pixel, one folder per expert:
+  ivadomed_labelfusion prepare generic --image 'cells/images/{subject}.png' --contrast FLUO \\
+      --mask 'cells/labels/{rater}/{subject}.png' --class cell --pixel-size 0.0005 data/cells
+
   label maps with 1 for gray and 2 for white matter:
   ivadomed_labelfusion prepare generic --image 'loose/{subject}.nii.gz' --contrast T2starw \\
       --mask 'loose/{subject}-{rater}.nii.gz' --class GM=1 --class WM=2 data/mine
@@ -81,6 +85,10 @@ def get_parser():
     generic.add_argument(
         "--contrast", default="T1w", metavar="NAME",
         help="BIDS contrast of the images; among several, the one the labels go with (default: T1w)",
+    )  # fmt: skip
+    generic.add_argument(
+        "--pixel-size", type=float, metavar="MM",
+        help="side of a pixel in mm; needed for PNG and TIFF files, which do not tell it",
     )  # fmt: skip
     generic.add_argument("--title", metavar="TEXT", help="name of the dataset (default: the name of OUT)")
     for command in (scgm, msseg, generic):

@@ -11,6 +11,7 @@ from ivadomed_labelfusion.config.keys import MODELS, PLUGIN_MODELS
 # the modified 3D U-Net halves its input so often, whatever "depth" says
 _HALVINGS_OF_MODIFIED = 4
 _DEFAULT_DEPTH = 3
+_SINGLE_RATER = ("HeMISUnet", "resnet18", "densenet121")
 
 
 def wrong_networks(config):
@@ -30,6 +31,12 @@ def wrong_networks(config):
         )
     elif len(applied) > 1 and set(applied) != {"Modified3DUNet", "FiLMedUnet"}:
         yield f"{applied[1]}.applied", f"{' and '.join(applied)} exclude each other. Set all but one to false."
+    elif applied and applied[0] in _SINGLE_RATER and _several_raters(config):
+        yield (
+            f"{applied[0]}.applied",
+            f"{applied[0]} does not work with several raters per class. List one suffix per class in "
+            "loader_parameters.target_suffix, or use another model.",
+        )
     elif "FiLMedUnet" in applied:
         yield from _wrong_film(_section(config, "FiLMedUnet"), default)
     block, model = "default_model", default
@@ -46,6 +53,11 @@ def wrong_networks(config):
 def _section(config, name):
     value = config.get(name)
     return value if isinstance(value, Mapping) else {}
+
+
+def _several_raters(config):
+    suffixes = _section(config, "loader_parameters").get("target_suffix")
+    return isinstance(suffixes, list) and any(isinstance(entry, list) for entry in suffixes)
 
 
 def _sizes(value, n):

@@ -249,11 +249,12 @@ def check_multiple_raters(original):
 def get_subdatasets_subject_files_list(original):
     """Wrap ``ivadomed.loader.utils.get_subdatasets_subject_files_list``: a split file must fit the dataset."""
 
-    def wrapped(split_params, df, *args, **kwargs):
+    def wrapped(split_params, df, path_output, subject_selection=None):
+        _check_selection(subject_selection or {}, df)
         if not split_params.get("fname_split"):
             _check_test_column(split_params, df)
         try:
-            lists = original(split_params, df, *args, **kwargs)
+            lists = original(split_params, df, path_output, subject_selection)
         except KeyError as error:
             # a missing split_method is explained by the command
             if split_params["split_method"] in map(str, error.args) or split_params["split_method"] not in df:
@@ -290,6 +291,22 @@ def _check_test_column(split_params, df):
         )
 
 
+def _check_selection(selection, df):
+    """Check that a table has the subjects that ``loader_parameters.subject_selection`` asks for."""
+    key = "loader_parameters.subject_selection"
+    columns, counts, values = (selection.get(name) or [] for name in ("metadata", "n", "value"))
+    if not len(columns) == len(counts) == len(values):
+        raise InputError(f"{key} must have as many entries in n as in metadata and value.")
+    for column, count, value in zip(columns, counts, values, strict=True):
+        if column not in df:
+            raise InputError(f"{key}.metadata must hold columns of participants.tsv, got {column!r}.")
+        available = df[df[column] == value]["participant_id"].nunique()
+        if count > available:
+            raise InputError(
+                f"{key}.n must be at most {available}, the subjects with {value!r} in {column}, got {count}."
+            )
+
+
 def load_dataset(original):
     """Wrap ``ivadomed.loader.loader.load_dataset``: attach what is to be done with the raters to the table of files."""
 
@@ -302,6 +319,11 @@ def load_dataset(original):
         dataset = original(bids_df, data_list, transforms_params, *args, dataset_type=dataset_type, **kwargs)
         if dataset_type != "validation":
             warn_of_ignored_dspace(dataset, transforms_params)
+        if dataset_type != "testing" and not len(dataset):
+            raise InputError(
+                f"the {dataset_type} set must have samples, but slice_filter_params, patch_filter_params and the images "
+                "leave none. Check loader_parameters.slice_filter_params, the masks and the transformation."
+            )
         if own and bids_df.several_raters:
             from ivadomed_labelfusion.host.softness import check_softness
 

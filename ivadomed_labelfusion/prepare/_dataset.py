@@ -69,7 +69,7 @@ def run(
     _check_out(raw, out, **claim)
     console = Console(stderr=True)
     announce = (lambda text: console.print(text, markup=False, soft_wrap=True)) if progress else (lambda text: None)
-    scratch = _existing_parent(out)
+    scratch = existing_parent(out)
     with (
         contextlib.nullcontext() if dry_run else _claimed(raw, out, scratch, **claim),
         open_source(raw, scratch=scratch, announce=announce, accept=accept) as files,
@@ -108,7 +108,7 @@ def _wide(console):
     return console if console.is_terminal else Console(file=console.file, width=_report.PLAIN_WIDTH)
 
 
-def _existing_parent(out):
+def existing_parent(out):
     """Return the folder that will hold ``out``, creating it."""
     parent = resolve(out).parent
     parent.mkdir(parents=True, exist_ok=True)

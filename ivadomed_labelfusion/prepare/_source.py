@@ -17,7 +17,7 @@ from ivadomed_labelfusion.files import resolve
 from ivadomed_labelfusion.locks import temporary_folder
 
 # what a converter can use; everything else in an archive stays packed
-WANTED = (".nii", ".nii.gz", ".txt")
+WANTED = (".nii", ".nii.gz", ".txt", ".png", ".tif", ".tiff")
 # how the names of folders with extracted files begin
 EXTRACTED_PREFIX = ".extracted-"
 RESERVE_BYTES = 256 * 2**20

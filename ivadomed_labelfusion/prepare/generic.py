@@ -2,12 +2,13 @@
 
 import functools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ivadomed_labelfusion.data.suffixes import is_bids_contrast
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import METHODS
-from ivadomed_labelfusion.prepare import _dataset
+from ivadomed_labelfusion.prepare import _dataset, pictures
 from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
 from ivadomed_labelfusion.prepare._source import Files
 
@@ -29,7 +30,7 @@ Add source, licence and citation of the data here.
 """
 
 
-def prepare_generic(image, mask, out, *, classes, contrast="T1w", title=None, **options):
+def prepare_generic(image, mask, out, *, classes, contrast="T1w", title=None, pixel_size=None, **options):
     """Convert loose files to a BIDS dataset for ivadomed.
 
     Args:
@@ -42,6 +43,7 @@ def prepare_generic(image, mask, out, *, classes, contrast="T1w", title=None, **
         contrast (str): BIDS contrast of the images if ``image`` has no ``{contrast}``. With several contrasts the
             labels go with this one.
         title (str or None): Name of the dataset; None takes the name of ``out``.
+        pixel_size (float or None): Side in mm of a pixel of PNG and TIFF files; needed for them only.
         **options: As for ``prepare_scgm``; ``roi`` may be ``raters`` or a path.
 
     Returns:
@@ -70,7 +72,34 @@ def prepare_generic(image, mask, out, *, classes, contrast="T1w", title=None, **
 
     # with ** the patterns could match what is written
     apart = "**" not in image and "**" not in mask
-    return _dataset.run(root, out, make_plan, accept, out_may_lie_in_raw=apart, **options)
+    with pictures.as_volumes(pixel_size, _dataset.existing_parent(Path(out))) as convert:
+        return _dataset.run(
+            root,
+            out,
+            lambda files: _with_volumes(make_plan(files), convert, symlink=options.get("symlink", False)),
+            accept,
+            out_may_lie_in_raw=apart,
+            **options,
+        )
+
+
+def _with_volumes(plan, convert, *, symlink):
+    """Return the plan with NIfTI files in the place of pictures; subjects whose pictures cannot be used are named."""
+    subjects = []
+    for subject in plan.subjects:
+        if symlink and any(pictures.is_picture(image.file.name) for image in subject.images):
+            raise InputError("--symlink needs NIfTI images, got pictures, which are converted. Copy (the default).")
+        try:
+            images = tuple(replace(image, file=convert(image.file, False)) for image in subject.images)
+            masks = tuple(
+                replace(mask, file=convert(mask.file, None in mask.values.values())) for mask in subject.masks
+            )
+        except InputError as error:
+            plan.problems.append(Problem("error", subject.name, str(error)))
+            continue
+        subjects.append(replace(subject, images=images, masks=masks))
+    plan.subjects = subjects
+    return plan
 
 
 def _path(root, parts):

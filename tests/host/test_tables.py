@@ -1,5 +1,7 @@
 """Tables and text files of a dataset inside ivadomed: they work, or end in one line that is true."""
 
+import json
+
 import nibabel
 import numpy as np
 import pandas
@@ -110,6 +112,39 @@ def test_a_split_that_leaves_nothing_is_one_line(ivadomed, tmp_path, capfd, chan
     error = capfd.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def choose(n, metadata, value):
+    """Return a change that selects subjects."""
+    selection = {"n": [n], "metadata": [metadata], "value": [value]}
+    return lambda config: config["loader_parameters"].update(subject_selection=selection)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            choose(2, "hospital", "a"),
+            "subject_selection.metadata must hold columns of participants.tsv, got 'hospital'",
+        ),
+        (choose(50, "institution_id", "site1"), "subject_selection.n must be at most 3, the subjects with 'site1'"),
+    ],
+)
+def test_a_selection_that_cannot_be_met_is_one_line(ivadomed, tmp_path, capfd, change, message):
+    assert ivadomed("--train", "-c", prepared(tmp_path, change)) == 2
+    assert message in capfd.readouterr().err
+
+
+def test_filters_that_leave_nothing_are_one_line(ivadomed, tmp_path, capfd):
+    config = prepared(tmp_path)
+    for path in (tmp_path / "data/derivatives").rglob("*.nii.gz"):
+        image = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), path)
+    content = json.loads(config.read_text())
+    content["loader_parameters"]["slice_filter_params"]["filter_empty_mask"] = True
+    config.write_text(json.dumps(content))
+    assert ivadomed("--train", "-c", config) == 2
+    assert "set must have samples" in capfd.readouterr().err
 
 
 def test_a_split_by_sites_works(ivadomed, tmp_path):
