@@ -23,7 +23,8 @@ def test_this_environment_is_well(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "All is well." in out
-    assert "not installed" not in out
+    assert re.search(r"\[ivadomed\] +torch \d", out)
+    assert "ivadomed_labelfusion[ivadomed]" not in out
     assert "plugin" in out
     assert "ivadomed " in out
 
@@ -78,8 +79,8 @@ def test_torch_and_torchvision_are_cured_together():
 
 def test_without_ivadomed_the_core_is_well_and_nothing_is_pretended(monkeypatch):
     with_versions(monkeypatch, ivadomed=None)
-    monkeypatch.setattr(environment, "missing_modules", lambda extra: list(EXTRAS[extra].modules))
-    monkeypatch.setattr(environment, "clone_of_environment", lambda: None, raising=False)
+    for module in (environment, extras):
+        monkeypatch.setattr(module, "missing_modules", lambda extra: list(EXTRAS[extra].modules))
     monkeypatch.setattr(extras, "clone_of_environment", lambda: None)
     found = environment.examine()
     text = texts(found)

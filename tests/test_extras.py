@@ -1,14 +1,22 @@
 """Commands whose extra is missing say which one, at once, in one line."""
 
+import importlib.metadata
 import json
 import subprocess
 import sys
 import textwrap
+import tomllib
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from ivadomed_labelfusion import extras
+from ivadomed_labelfusion.environment import requirements
 from ivadomed_labelfusion.errors import InputError
+
+ROOT = Path(__file__).parent.parent
 
 # what an environment without the extra looks like to Python
 HIDE = """
@@ -160,3 +168,39 @@ def test_require_is_silent_for_what_is_there():
             extras.require("nothing", what="this test")
     finally:
         del extras.EXTRAS["nothing"]
+
+
+def names(requirements):
+    return {canonicalize_name(item.name) for item in requirements}
+
+
+def test_the_extra_holds_what_ivadomed_itself_asks_for():
+    pytest.importorskip("ivadomed", reason="the extra 'ivadomed' is not installed")
+    asked = map(Requirement, importlib.metadata.requires("ivadomed"))
+    own = [item for item in asked if item.marker is None or item.marker.evaluate({"extra": ""})]
+    ours = names(requirements()) | names(requirements("ivadomed"))
+    assert names(own) - ours == set()
+
+
+def test_ivadomeds_bounds_are_lifted_in_the_same_way_everywhere():
+    lines = (ROOT / "overrides.txt").read_text().splitlines()
+    assert tuple(line for line in lines if not line.startswith("#")) == extras.OVERRIDES
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert tuple(project["tool"]["uv"]["override-dependencies"]) == extras.OVERRIDES
+    assert extras.HOST in project["dependency-groups"]["plugin"]
+    bounds = {f"{item.name}{item.specifier}" for extra in ("", "ivadomed") for item in requirements(extra)}
+    assert set(extras.OVERRIDES) <= bounds
+    for page in ("README.md", "docs/install.md"):
+        assert f"pip install --no-deps --ignore-requires-python '{extras.HOST}'" in (ROOT / page).read_text()
+
+
+def test_every_extra_is_known_and_documented():
+    provided = importlib.metadata.metadata(extras.PACKAGE).get_all("Provides-Extra")
+    assert set(provided) == {*extras.EXTRAS, "all"}
+    page = (ROOT / "docs" / "install.md").read_text()
+    assert [name for name in provided if f"| `{name}` |" not in page] == []
+
+
+def test_the_clones_environment_holds_the_extra_all():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "ivadomed_labelfusion[all]" in project["dependency-groups"]["dev"]

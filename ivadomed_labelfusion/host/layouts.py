@@ -1,5 +1,6 @@
-"""Indexing of BIDS datasets whose label files have names that are not BIDS, on every version of pybids."""
+"""The dataset on disk: its index with every version of pybids, and its version where there is no git."""
 
+import shutil
 from pathlib import Path
 
 import bids
@@ -34,3 +35,12 @@ class LenientBids:
             indexer = bids.BIDSLayoutIndexer(validate=False, index_metadata=False)
             layout.add_derivatives(folders, validate=False, indexer=indexer)
         return layout
+
+
+def get_commit(original):
+    """Wrap ``ivadomed.utils.__get_commit``: without the program ``git`` a dataset has no commit, as outside a clone."""
+
+    def wrapped(path_to_git_folder=None):
+        return original(path_to_git_folder) if shutil.which("git") else "?!?"
+
+    return wrapped

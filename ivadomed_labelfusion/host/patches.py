@@ -127,6 +127,7 @@ PATCHES = (
     ),
     Patch("config_manager", "load_json", read_json, "refuses a byte-order mark"),
     Patch("loader.bids_dataframe", "pybids", layouts.LenientBids(), "pybids >= 0.15.6 drops labels by their names"),
+    Patch("utils", "__get_commit", layouts.get_commit, "nothing can be trained where git is not installed", wraps=True),
     Patch("main", "check_multiple_raters", run.check_multiple_raters, _OUTSIDE_TRAINING, wraps=True),
     Patch("main", "save_config_file", run.save_config_file, "--segment fails for 3D models by name", wraps=True),
     Patch("main", "run_segment_command", segment.run_segment_command, "finds channels by suffix only", wraps=True),

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import bids
@@ -76,3 +77,16 @@ def test_without_derivatives_nothing_is_added(data):
 
 def test_the_rest_of_bids_is_untouched():
     assert LenientBids().BIDSLayoutIndexer is bids.BIDSLayoutIndexer
+
+
+def test_a_machine_without_git_trains(plugin, monkeypatch, tmp_path):
+    from ivadomed import utils
+
+    (tmp_path / "bin").mkdir()
+    subprocess.run(["git", "init", "--quiet", tmp_path / "data"], check=True)
+    outside = utils.__dict__["__get_commit"](str(tmp_path / "bin"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert utils.__dict__["__get_commit"](str(tmp_path / "data")) == outside
+    ivadomed_labelfusion.disable()
+    with pytest.raises(FileNotFoundError, match="git"):
+        utils.__dict__["__get_commit"](str(tmp_path / "data"))
