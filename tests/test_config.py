@@ -1,11 +1,14 @@
 """Configuration checks and the shipped templates."""
 
+import contextlib
 import copy
 import inspect
 import json
 from importlib import resources
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ivadomed_labelfusion.config import check_config, keys, load_template, raise_on_errors, template_names
 from ivadomed_labelfusion.errors import InputError
@@ -265,3 +268,65 @@ def test_all_errors_are_raised_at_once():
 def test_an_unknown_template_lists_the_known_ones():
     with pytest.raises(InputError, match="ms_conv_average"):
         load_template("ms")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=8), below, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_content_ends_in_an_error_of_python(data):
+    """Whatever stands in the place of any value, the check lists problems or none."""
+    config = load_template(data.draw(st.sampled_from(template_names())))
+    for _ in range(data.draw(st.integers(1, 3))):
+        section = config
+        while True:
+            key = data.draw(st.sampled_from(sorted(section)))
+            if not (isinstance(section[key], dict) and section[key] and data.draw(st.booleans())):
+                break
+            section = section[key]
+        section[key] = data.draw(JSON)
+    problems = check_config(config)
+    assert all(problem.level in ("error", "warning") and problem.message for problem in problems)
+    with contextlib.suppress(InputError):
+        settings_from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training_parameters__loss": {"name": "LossCombination", "losses_list": ["eval('1')"]}}, "names of losses"),
+        (
+            {"training_parameters__loss": {"name": "LossCombination", "losses_list": ["LossCombination"]}},
+            "names of los",
+        ),
+        ({"training_parameters__loss": {"name": "LossCombination", "losses_list": 3}}, "must be a list of 1 to 20"),
+        (
+            {
+                "training_parameters__loss": {
+                    "name": "LossCombination",
+                    "losses_list": ["L2loss"],
+                    "params_list": [1, 2],
+                }
+            },
+            "must be a list of 1 objects or nulls",
+        ),
+        ({"training_parameters__loss": {"name": "FocalLoss", "gamma": -1}}, "must be a number of at least 0, got -1"),
+        ({"training_parameters__loss": {"name": "FocalLoss", "gama": 1}}, "FocalLoss has no such parameter"),
+        ({"loader_parameters__contrast_params__training_validation": []}, "must name at least one contrast"),
+        ({"loader_parameters__contrast_params__training_validation": ["FLUO"]}, "no contrast that BIDS knows"),
+        ({"default_model__depth": 10**6}, "must be at most 20, got 1000000"),
+        ({"default_model__n_filters": 10**9}, "must be at most 4096"),
+        ({"split_dataset__random_seed": 2**32}, "must be at most"),
+        ({"gpu_ids": []}, "must be a list of at least one whole number, got []"),
+        ({"path_output": "a\0b"}, "path_output: must be a text"),
+        ({"training_parameters__scheduler__lr_scheduler": {"name": "CyclicLR", "x": 1}}, "CyclicLR has no such"),
+        ({"training_parameters__scheduler__lr_scheduler": {"name": "CosineAnnealingWarmRestarts"}}, "needs T_0"),
+    ],
+)
+def test_what_ended_in_errors_of_ivadomed_is_explained(changes, message):
+    assert any(message in line for line in broken(**changes)), broken(**changes)

@@ -192,8 +192,10 @@ def _n_splits(text):
 
     # longer numbers are not even read
     number = int(text) if text.isdecimal() and len(text) < 20 else 0
-    if not 1 <= number <= MOST_SPLITS:
-        raise InputError(f"--splits must be paper or a number from 1 to {MOST_SPLITS}, got {text[:40]}.")
+    if number > MOST_SPLITS or (text.isdecimal() and len(text) >= 20):
+        raise InputError(f"--splits must be at most {MOST_SPLITS}, got {text[:40]}.")
+    if number < 1:
+        raise InputError(f"--splits must be paper or a number of at least 1, got {text[:40]}.")
     return number
 
 

@@ -11,7 +11,7 @@ from ivadomed_labelfusion.study.plan import class_names
 from ivadomed_labelfusion.study.records import read_done
 from ivadomed_labelfusion.study.splits import read_split
 
-RESULTS_CURE = "Run 'ivadomed_labelfusion study results' again."
+RESULTS_CURE = "Run 'ivadomed_labelfusion study results' first."
 _CURVE = ("form", "region", "bin", "lower", "upper", "count", "confidence", "accuracy", "dropped")
 
 
