@@ -225,8 +225,8 @@ def _check_average_ties(ties, soft_gt):
     elif soft_gt:
         yield (
             key,
-            "Method average takes no option 'ties' with loader_parameters.soft_gt, which keeps the averages soft. Remove "
-            "it.",
+            "Method average takes no option 'ties' with loader_parameters.soft_gt, which keeps the averages soft. "
+            "Remove it.",
         )
 
 
