@@ -259,8 +259,9 @@ PATCHES = (
     ),
 )
 
-_MISSING = object()
-# (module, name) -> (owner, attribute, original, installed); outlives a reload of this module
+# both outlive a reload of this module
+_MISSING = globals().get("_MISSING", object())
+# (module, name) -> (owner, attribute, original, installed)
 _applied = globals().get("_applied", {})
 _resolving = False
 

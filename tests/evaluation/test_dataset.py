@@ -180,7 +180,7 @@ def test_a_pickled_npz_is_not_opened(two_classes, tmp_path):
     stem = "sub-01_T2starw"
     save(tmp_path / "predictions" / f"{stem}.nii.gz", np.zeros(SHAPE, np.uint8))
     np.savez(tmp_path / "predictions" / f"{stem}.npz", probabilities=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(InputError, match="nnU-Net archive"):
+    with pytest.raises(InputError, match="probabilities must hold numbers"):
         evaluate(two_classes, tmp_path / "predictions", tmp_path / "out")
 
 
@@ -189,7 +189,7 @@ def test_a_damaged_file_is_named(one_class, tmp_path, extension):
     path = tmp_path / "predictions" / f"sub-01_FLAIR_pred{extension}"
     save(path, np.random.default_rng(0).random(SHAPE).astype(np.float32))
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(InputError, match=r"sub-01_FLAIR_pred.* cannot be read, it seems to be damaged"):
+    with pytest.raises(InputError, match=r"sub-01_FLAIR_pred.*(the file has 3000|seems to be damaged)"):
         evaluate(one_class, tmp_path / "predictions", tmp_path / "out")
     colour = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
     path.unlink()

@@ -28,10 +28,10 @@ def volume_config(template, data, folder, **changes):
     config["default_model"].update(
         name="SoftSegModified3DUNet" if config["loader_parameters"]["soft_gt"] else "Unet",
         is_2d=False,
-        length_3D=[16, 16, 16],
-        stride_3D=[16, 16, 16],
+        length_3D=[32, 16, 16],
+        stride_3D=[32, 16, 16],
     )
-    config["transformation"]["CenterCrop"]["size"] = [16, 16, 16]
+    config["transformation"]["CenterCrop"]["size"] = [32, 16, 16]
     return config
 
 
@@ -67,9 +67,9 @@ def test_fused_slices_and_patches_equal_the_offline_fusion(plugin, tmp_path, met
 
 
 def test_fused_subvolumes_equal_the_offline_fusion(plugin, tmp_path):
-    data = make_dataset(tmp_path / "data", n_subjects=2, shape=(16, 32, 16))
+    data = make_dataset(tmp_path / "data", n_subjects=2, shape=(32, 32, 16))
     config = volume_config("ms_softseg_average", data, tmp_path)
-    config["transformation"]["CenterCrop"]["size"] = [16, 32, 16]
+    config["transformation"]["CenterCrop"]["size"] = [32, 32, 16]
     samples = dataset(config, tmp_path)
     assert len(samples) == 4
     for index in range(len(samples)):
@@ -127,7 +127,7 @@ def test_a_draw_is_one_person_for_every_class(plugin, tmp_path, changes):
 
 def test_a_draw_is_one_person_in_subvolumes(plugin, tmp_path):
     data = make_dataset(
-        tmp_path / "data", labels=("GM", "WM"), contrasts=("T2starw",), shape=(16, 16, 16), rater_value=rater_code
+        tmp_path / "data", labels=("GM", "WM"), contrasts=("T2starw",), shape=(32, 16, 16), rater_value=rater_code
     )
     config = volume_config("scgm_softseg_random", data, tmp_path, labels=("GM", "WM"), contrasts=("T2starw",))
     samples = dataset(config, tmp_path)

@@ -121,3 +121,6 @@ def test_a_reload_of_the_plugin_keeps_the_truth(stock):
     for module in (patches, host, ivadomed_labelfusion):
         importlib.reload(module)
         assert not ivadomed_labelfusion.is_enabled()
+    # what was put back lets the plugin be switched on again
+    ivadomed_labelfusion.enable()
+    assert ivadomed_labelfusion.is_enabled()
