@@ -20,8 +20,11 @@ def plugin():
 @pytest.fixture
 def stock():
     """ivadomed as it is, without the plugin."""
-    # the first import of this module switches the plugin on
-    importlib.import_module("ivadomed.main")
+    from ivadomed_labelfusion.host import patches
+
+    # the first import of a module that the plugin touches switches it on
+    for module in dict.fromkeys(["main", *(patch.module for patch in patches.PATCHES)]):
+        importlib.import_module(f"ivadomed.{module}")
     ivadomed_labelfusion.disable()
     yield
     ivadomed_labelfusion.disable()

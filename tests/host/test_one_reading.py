@@ -11,7 +11,6 @@ import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from ivadomed_labelfusion.cli import main
-from tests.host.conftest import ivadomed, plugin  # noqa: F401  fixtures
 from tests.tiny import make_config, make_dataset, nested_suffixes, write_config
 
 SHAPE = (24, 20, 4)
@@ -97,7 +96,7 @@ def tables(folder, name):
         return list(csv.reader(stream))
 
 
-def trained(ivadomed, data, out, template, capfd):  # noqa: F811
+def trained(ivadomed, data, out, template, capfd):
     """Train with a threshold search and test; return losses, threshold and table of results."""
     config = make_config(template, data, out, epochs=1, crop=(16, 16))
     config["transformation"]["Resample"] = {"hspace": 0.5, "wspace": 0.75, "dspace": 2}
@@ -113,7 +112,7 @@ def trained(ivadomed, data, out, template, capfd):  # noqa: F811
 
 
 @pytest.mark.parametrize("seed", [0])
-def test_every_entrance_reads_the_encodings_alike(ivadomed, plain, tmp_path, capfd, seed):  # noqa: F811
+def test_every_entrance_reads_the_encodings_alike(ivadomed, plain, tmp_path, capfd, seed):
     other = tmp_path / "other"
     shutil.copytree(plain, other)
     rng = np.random.default_rng(seed)
@@ -158,7 +157,7 @@ def test_one_note_tells_of_all_masks_that_are_not_coded_0_and_1(plain, tmp_path,
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_every_entrance_refuses_what_is_no_mask_by_its_file(plugin, plain, tmp_path, capsys, name):  # noqa: F811
+def test_every_entrance_refuses_what_is_no_mask_by_its_file(plugin, plain, tmp_path, capsys, name):
     from ivadomed_labelfusion.errors import InputError
     from tests.host.loading import dataset
 
