@@ -6,6 +6,8 @@ Python takes any text for true: ``"allow_missing_raters": "False"`` would switch
 import math
 from collections.abc import Mapping
 
+from ivadomed_labelfusion.fusion.voting import TIES
+
 
 def _is_whole(value):
     return isinstance(value, int) and not isinstance(value, bool)
@@ -34,6 +36,11 @@ _SIZE = (
     lambda value: isinstance(value, list) and len(value) in (2, 3) and all(_is_whole(n) and n >= 1 for n in value),
 )
 
+
+def _one_of(*names):
+    return f"one of {', '.join(names)}", lambda value: value in names
+
+
 _KINDS = {
     "debugging": _FLAG,
     "loader_parameters": {
@@ -57,6 +64,7 @@ _KINDS = {
             "num_epochs": _COUNT,
             "early_stopping_patience": _COUNT,
             "early_stopping_epsilon": _NOT_NEGATIVE,
+            "early_stopping_mode": _one_of("host", "best"),
         },
         "scheduler": {"initial_lr": _POSITIVE, "lr_scheduler": _OBJECT},
         "balance_samples": {"applied": _FLAG},
@@ -75,7 +83,13 @@ _KINDS = {
         "Resample": {"hspace": _POSITIVE, "wspace": _POSITIVE, "dspace": _POSITIVE},
         "CenterCrop": {"size": _SIZE},
         "ROICrop": {"size": _SIZE},
-        "FuseRaters": {"margin": _WHOLE, "max_iter": _COUNT, "tol": _NOT_NEGATIVE, "confidence_weight": _NOT_NEGATIVE},
+        "FuseRaters": {
+            "ties": _one_of(*TIES),
+            "margin": _WHOLE,
+            "max_iter": _COUNT,
+            "tol": _NOT_NEGATIVE,
+            "confidence_weight": _NOT_NEGATIVE,
+        },
     },
 }
 

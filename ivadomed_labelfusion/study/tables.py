@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.stats import OPTIMISM_NOTE
-from ivadomed_labelfusion.study.columns import ECE_METRICS, FRAMEWORKS, METRICS, REFERENCE, classes_of, display_name
+from ivadomed_labelfusion.study.columns import (
+    ECE_METRICS,
+    FRAMEWORKS,
+    METRICS,
+    READING,
+    REFERENCE,
+    classes_of,
+    display_name,
+)
 from ivadomed_labelfusion.study.paper_results import PAPER_MEAN_ECE, load_paper_results
 from ivadomed_labelfusion.study.summary import SIGNIFICANCE, summarise
 
@@ -54,16 +62,6 @@ TABLES = {
     ),
 }
 PAIRS = "Pairs per test: "
-# what must be known to read a column, by metric
-READING = {
-    "entropy_mae": "Entropy MAE is no proper score: a perfectly calibrated predictor does not reach 0 but the floor.",
-    "entropy_floor": "MAE floor: the entropy MAE of a perfectly calibrated predictor for a panel of this size, "
-    "estimated from the raters (metrics.calibrated_entropy); the same for every candidate, save for missing models.",
-    "entropy_calibrated": "Calibrated: the entropy of a perfectly calibrated predictor; only beyond it is the raters' "
-    "disagreement overestimated. In _pred.nii.gz: after ivadomed's rounding and zeroing of 8-bit files.",
-    "log_score_image": "Log score: mean negative log-likelihood of the raters' classes, probabilities clipped to at "
-    "least 0.001. Brier score against single raters = calibration + refinement; calibration is best at 0.",
-}
 LEGEND = (
     "mean ± standard deviation over models; bold: best mean; *: p < 0.05 against Conv-STAPLE (ref), two-sided "
     "Wilcoxon signed-rank, not adjusted (as in the paper); †: also after Holm's adjustment over the candidates."
@@ -164,8 +162,8 @@ def _lay_out(spec, summary, class_names, notes, reference):
     )
     title = spec.title.format(reference=reference)
     reading = [READING[name] for name in dict.fromkeys(summary["metric"]) if name in READING]
-    own = (legend, *_incomplete_notes(summary), *reading, *paired)
-    return Table(title, header, tuple(rows), (*own, *notes), summary)
+    own = (legend, *_incomplete_notes(summary), *reading, *paired, *notes)
+    return Table(title, header, tuple(rows), own, summary)
 
 
 def _incomplete_notes(summary):
