@@ -150,7 +150,7 @@ def _lay_out(spec, summary, class_names, notes, reference):
         rows.append((Cell(name), *cells))
     header = ("Candidate", *(_heading(*key, scales[key]) for key in columns))
     pairs = summary.loc[summary["n_pairs"] > 0, "n_pairs"]
-    counts = " to ".join(dict.fromkeys([str(pairs.min()), str(pairs.max())]))
+    counts = " to ".join(dict.fromkeys(map(str, (pairs.min(), pairs.max()))))
     # with few pairs not even the most extreme outcome is significant
     smallest = 0.0 if pairs.empty else 2.0 ** (1 - int(pairs.max()))
     limit = f" No p-value can be below {smallest:.2g} with so few." if smallest > SIGNIFICANCE else ""
@@ -160,10 +160,9 @@ def _lay_out(spec, summary, class_names, notes, reference):
         if REFERENCE in candidates
         else LEGEND.partition(";")[0] + f"; bold: best mean; no {REFERENCE}, no tests."
     )
-    title = spec.title.format(reference=reference)
     reading = [READING[name] for name in dict.fromkeys(summary["metric"]) if name in READING]
-    own = (legend, *_incomplete_notes(summary), *reading, *paired, *notes)
-    return Table(title, header, tuple(rows), own, summary)
+    notes = (legend, *_incomplete_notes(summary), *reading, *paired, *notes)
+    return Table(spec.title.format(reference=reference), header, tuple(rows), notes, summary)
 
 
 def _incomplete_notes(summary):
