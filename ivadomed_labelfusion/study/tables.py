@@ -151,8 +151,7 @@ def _lay_out(spec, summary, class_names, notes, reference):
     header = ("Candidate", *(_heading(*key, scales[key]) for key in columns))
     pairs = summary.loc[summary["n_pairs"] > 0, "n_pairs"]
     counts = " to ".join(dict.fromkeys(map(str, (pairs.min(), pairs.max()))))
-    # with few pairs not even the most extreme outcome is significant
-    smallest = 0.0 if pairs.empty else 2.0 ** (1 - int(pairs.max()))
+    smallest = 0.0 if pairs.empty else 2.0 ** (1 - int(pairs.max()))  # the most extreme outcome of an exact test
     limit = f" No p-value can be below {smallest:.2g} with so few." if smallest > SIGNIFICANCE else ""
     paired = () if pairs.empty else (f"{PAIRS}{counts}.{limit}", OPTIMISM_NOTE)
     legend = (

@@ -101,6 +101,6 @@ def test_the_surplus_of_conventional_entropy_mae_that_follows_from_table_2(datas
 
     def mean(framework):
         chosen = [(f"{framework}_{fusion}", "entropy_mae", "") for fusion in ("staple", "average", "random")]
-        return sum(values["2", *key].mean for key in chosen) / 3
+        return sum(values[("2", *key)].mean for key in chosen) / 3
 
     assert mean("conv") / mean("softseg") - 1 == pytest.approx(surplus, abs=0.005)
