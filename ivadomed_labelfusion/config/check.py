@@ -201,9 +201,9 @@ def _check_fusion(config):
         return
     general = ("method", "multiclass", "region", "margin", *TRANSFORM_COMMON)
     own = [name for name in options if name not in general]
-    if method == "average" and "ties" in own:
+    # decided here where ivadomed binarises the averages, not by the fusion
+    if method == "average" and "ties" in own and not _section(config, "loader_parameters").get("soft_gt", False):
         own.remove("ties")
-        yield from _check_average_ties(options["ties"], _section(config, "loader_parameters").get("soft_gt", False))
     try:
         check_method(method, own)
     except InputError as error:
@@ -214,20 +214,6 @@ def _choice(key, value):
     """Find a word that is not among the choices of a key."""
     if value not in CHOICES[key]:
         yield key, f"must be one of {', '.join(CHOICES[key])}, got {value!r}."
-
-
-def _check_average_ties(ties, soft_gt):
-    from ivadomed_labelfusion.fusion.voting import TIES
-
-    key = "transformation.FuseRaters.ties"
-    if ties not in TIES:
-        yield key, f"must be one of {', '.join(TIES)}, got {ties!r}.{_nearest(str(ties), TIES)}"
-    elif soft_gt:
-        yield (
-            key,
-            "Method average takes no option 'ties' with loader_parameters.soft_gt, which keeps the averages soft. "
-            "Remove it.",
-        )
 
 
 def _check_sampling(config):
@@ -320,11 +306,6 @@ def _check_values(config):
     for name, needed in (("CenterCrop", "size"), ("ROICrop", "size"), ("Resample", "hspace"), ("Resample", "wspace")):
         if name in transformation and needed not in _section(transformation, name):
             yield f"transformation.{name}", f"needs {needed!r}."
-    choices = ("host", "best")
-    mode = _section(training, "training_time").get("early_stopping_mode", "host")
-    if mode not in choices:
-        key = "training_parameters.training_time.early_stopping_mode"
-        yield key, f"must be one of {', '.join(choices)}, got {mode!r}.{_nearest(str(mode), choices)}"
     for name in ("CenterCrop", "ROICrop"):
         yield from _check_depth(_section(config, "default_model"), _section(transformation, name).get("size"), name)
     for name, value in transformation.items():

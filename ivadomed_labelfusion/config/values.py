@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ivadomed_labelfusion.config.keys import MODELS
+from ivadomed_labelfusion.fusion.voting import TIES
 
 
 def _is_whole(value):
@@ -78,7 +79,7 @@ def _at_most(kind, limit):
 
 def _one_of(*words):
     """Return the kind of some words."""
-    return Kind(" or ".join([", ".join(words[:-1]), words[-1]]), lambda value: value in words, {"enum": list(words)})
+    return Kind(f"one of {', '.join(words)}", lambda value: value in words, {"enum": list(words)})
 
 
 _TEXT_SCHEMA, _NUMBER_SCHEMA = {"type": "string", "minLength": 1}, {"type": "number"}
@@ -206,6 +207,7 @@ _TRANSFORMS = {
     "RandomBiasField": {"coefficients": _ONE_OR_MORE, "order": _at_most(_WHOLE, 20), "p": _SHARE},
     "RandomBlur": {"sigma_range": _RANGE, "p": _SHARE},
     "FuseRaters": {
+        "ties": _one_of(*TIES),
         "margin": _WHOLE,
         "max_iter": _COUNT,
         "tol": _NOT_NEGATIVE,
@@ -276,6 +278,7 @@ KINDS = {
             "num_epochs": _at_most(_COUNT, 10**7),
             "early_stopping_patience": _COUNT,
             "early_stopping_epsilon": _NOT_NEGATIVE,
+            "early_stopping_mode": _one_of("host", "best"),
         },
         "scheduler": {"initial_lr": _at_most(_POSITIVE, 1e6), "lr_scheduler": _OBJECT},
         "balance_samples": {"applied": _FLAG, "type": _TEXT},

@@ -148,7 +148,7 @@ def entropy_figure(entropies, *, title=None):
         entropies (dict): Form to ``(raters, prediction, calibrated or None)``, each a sequence over subjects.
         title (str): Above all.
     """
-    figure, axes = figures.new_figure(1, len(entropies), width=3.2 * len(entropies), height=3.6, squeeze=False)
+    figure, axes = figures.new_figure(1, len(entropies), width=3.2 * len(entropies), height=3.9, squeeze=False)
     with figures.style():
         for cell, (form, (raters, prediction, calibrated)) in zip(axes[0], entropies.items(), strict=True):
             draw_entropy(cell, raters, prediction, calibrated=calibrated, title=f"{form} form")

@@ -78,6 +78,17 @@ ENTROPY_PREDICTION = "ir_entropy_paper_prediction"
 ENTROPY_RATERS = "ir_entropy_paper_raters"
 ENTROPY_CALIBRATED = "ir_entropy_paper_calibrated"
 
+# what must be known to read a column, by metric
+READING = {
+    "entropy_mae": "Entropy MAE is no proper score: a perfectly calibrated predictor does not reach 0 but the floor.",
+    "entropy_floor": "MAE floor: the entropy MAE of a perfectly calibrated predictor for a panel of this size, "
+    "estimated from the raters (metrics.calibrated_entropy); the same for every candidate, save for missing models.",
+    "entropy_calibrated": "Calibrated: the entropy of a perfectly calibrated predictor; only beyond it is the raters' "
+    "disagreement overestimated. In _pred.nii.gz: after ivadomed's rounding and zeroing of 8-bit files.",
+    "log_score_image": "Log score: mean negative log-likelihood of the raters' classes, probabilities clipped to at "
+    "least 0.001. Brier score against single raters = calibration + refinement; calibration is best at 0.",
+}
+
 FRAMEWORKS = {"conv": "Conv", "softseg": "SoftSeg"}
 FUSIONS = {"staple": "STAPLE", "average": "Average", "random": "RandomSampling", "ensemble": "Ensemble"}
 

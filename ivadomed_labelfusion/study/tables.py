@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.stats import OPTIMISM_NOTE
-from ivadomed_labelfusion.study.columns import ECE_METRICS, FRAMEWORKS, METRICS, REFERENCE, classes_of, display_name
+from ivadomed_labelfusion.study.columns import (
+    ECE_METRICS,
+    FRAMEWORKS,
+    METRICS,
+    READING,
+    REFERENCE,
+    classes_of,
+    display_name,
+)
 from ivadomed_labelfusion.study.paper_results import PAPER_MEAN_ECE, load_paper_results
 from ivadomed_labelfusion.study.summary import SIGNIFICANCE, summarise
 
@@ -54,16 +62,6 @@ TABLES = {
     ),
 }
 PAIRS = "Pairs per test: "
-# what must be known to read a column, by metric
-READING = {
-    "entropy_mae": "Entropy MAE is no proper score: a perfectly calibrated predictor does not reach 0 but the floor.",
-    "entropy_floor": "MAE floor: the entropy MAE of a perfectly calibrated predictor for a panel of this size, "
-    "estimated from the raters (metrics.calibrated_entropy); the same for every candidate, save for missing models.",
-    "entropy_calibrated": "Calibrated: the entropy of a perfectly calibrated predictor; only beyond it is the raters' "
-    "disagreement overestimated. In _pred.nii.gz: after ivadomed's rounding and zeroing of 8-bit files.",
-    "log_score_image": "Log score: mean negative log-likelihood of the raters' classes, probabilities clipped to at "
-    "least 0.001. Brier score against single raters = calibration + refinement; calibration is best at 0.",
-}
 LEGEND = (
     "mean ± standard deviation over models; bold: best mean; *: p < 0.05 against Conv-STAPLE (ref), two-sided "
     "Wilcoxon signed-rank, not adjusted (as in the paper); †: also after Holm's adjustment over the candidates."
@@ -152,9 +150,8 @@ def _lay_out(spec, summary, class_names, notes, reference):
         rows.append((Cell(name), *cells))
     header = ("Candidate", *(_heading(*key, scales[key]) for key in columns))
     pairs = summary.loc[summary["n_pairs"] > 0, "n_pairs"]
-    counts = " to ".join(dict.fromkeys([str(pairs.min()), str(pairs.max())]))
-    # with few pairs not even the most extreme outcome is significant
-    smallest = 0.0 if pairs.empty else 2.0 ** (1 - int(pairs.max()))
+    counts = " to ".join(dict.fromkeys(map(str, (pairs.min(), pairs.max()))))
+    smallest = 0.0 if pairs.empty else 2.0 ** (1 - int(pairs.max()))  # the most extreme outcome of an exact test
     limit = f" No p-value can be below {smallest:.2g} with so few." if smallest > SIGNIFICANCE else ""
     paired = () if pairs.empty else (f"{PAIRS}{counts}.{limit}", OPTIMISM_NOTE)
     legend = (
@@ -162,10 +159,9 @@ def _lay_out(spec, summary, class_names, notes, reference):
         if REFERENCE in candidates
         else LEGEND.partition(";")[0] + f"; bold: best mean; no {REFERENCE}, no tests."
     )
-    title = spec.title.format(reference=reference)
     reading = [READING[name] for name in dict.fromkeys(summary["metric"]) if name in READING]
-    own = (legend, *_incomplete_notes(summary), *reading, *paired)
-    return Table(title, header, tuple(rows), (*own, *notes), summary)
+    notes = (legend, *_incomplete_notes(summary), *reading, *paired, *notes)
+    return Table(spec.title.format(reference=reference), header, tuple(rows), notes, summary)
 
 
 def _incomplete_notes(summary):

@@ -109,4 +109,4 @@ def test_the_mode_is_checked(mode, found):
     problems = [problem for problem in check_config(config) if "early_stopping_mode" in problem.key]
     assert len(problems) == found
     if found:
-        assert "Did you mean 'best'?" in problems[0].message
+        assert problems[0].message == "must be one of host, best, got 'bset'."

@@ -65,9 +65,9 @@ def test_the_rule_is_checked():
 
     assert problems("scgm_conv_average", ties="lowest") == []
     (wrong,) = problems("scgm_conv_average", ties="lowst")
-    assert "Did you mean 'lowest'?" in wrong
+    assert "ties: must be one of lowest, background, foreground, error, got 'lowst'" in wrong
     (soft,) = problems("scgm_softseg_average", ties="background")
-    assert "soft_gt, which keeps the averages soft" in soft
+    assert "Method average takes no option 'ties'" in soft
     assert "takes no option 'ties'" in problems("scgm_conv_staple", ties="lowest")[0]
 
 

@@ -115,7 +115,7 @@ def test_killed_and_resumed_ends_with_the_same_tables(uninterrupted, resumed):
     for name in ("losses.csv", "results.csv", "reliability.csv"):
         assert (ours / name).read_text() == (theirs / name).read_text()
     tables = sorted(path.name for path in (theirs / "tables").glob("*.csv"))
-    assert tables == ["ece.csv", "table2.csv", "table3.csv"]
+    assert tables == ["ece.csv", "entropy.csv", "proper_scores.csv", "table2.csv", "table3.csv", "variability.csv"]
     for name in tables:
         assert (ours / "tables" / name).read_text() == (theirs / "tables" / name).read_text()
 
