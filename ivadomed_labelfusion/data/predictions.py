@@ -135,7 +135,7 @@ def load_prediction(found, class_names, like):
 
 def _nnunet_probabilities(path, image, n_classes):
     """Read nnU-Net's softmax output: ``probabilities`` of shape (C + 1, z, y, x), background first."""
-    data = load_npz_array(path, "probabilities", n_axes=4)
+    data = load_npz_array(path, "probabilities", n_axes=4, what="nnU-Net archive")
     data = np.moveaxis(data.T, -1, 0)
     if data.shape != (n_classes + 1, *image.shape[:3]):
         raise InputError(

@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 
 from ivadomed_labelfusion.data.headers import check_header, check_numbers
+from ivadomed_labelfusion.data.proxies import with_named_voxels
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, write_gzip
 
@@ -24,7 +25,7 @@ def load_image(path):
     """
     check_header(path)
     try:
-        return nibabel.load(path)
+        return with_named_voxels(nibabel.load(path))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Check the path.") from None
     except nibabel.filebasedimages.ImageFileError as error:
