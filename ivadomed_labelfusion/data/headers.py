@@ -63,7 +63,7 @@ def check_header(path):
     except PermissionError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check its rights.") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is damaged: {error}. {_CURE}") from None
+        raise InputError(f"{path} is not an image that nibabel can read: {error}. {_CURE}") from None
     _check_scaling(header, path)
     _check_place(header, path)
 
