@@ -1,12 +1,14 @@
 """``ivadomed_labelfusion fuse``: several raters' masks in, one consensus out; files, or a whole BIDS dataset."""
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.locks import only_one
 
 EPILOG = """examples:
   consensus of three raters:
@@ -191,7 +193,11 @@ def _fuse_dataset(arguments, options):
     from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM
 
     tolerance_mm = GRID_TOLERANCE_MM if arguments.grid_tolerance is None else arguments.grid_tolerance
-    with _progress() as progress:
+    derivatives = Path(arguments.bids) / "derivatives"
+    busy = f"Another 'fuse' is writing into {derivatives}. Wait for it."
+    # a dataset without masks is refused by the work itself
+    alone = only_one(derivatives / ".fusing", busy=busy) if derivatives.is_dir() else contextlib.nullcontext()
+    with alone, _progress() as progress:
         result = write_fused(
             arguments.bids,
             expand_suffixes(arguments.bids, arguments.target_suffix),

@@ -11,13 +11,14 @@ from ivadomed_labelfusion.data.headers import DEFLATE_RATIO
 from ivadomed_labelfusion.errors import InputError
 
 
-def load_npz_array(path, key, *, n_axes=None):
+def load_npz_array(path, key, *, n_axes=None, what="archive of arrays (.npz)"):
     """Return an array of numbers from an archive, never unpickled, and never larger than its bytes can hold.
 
     Args:
         path (str or Path): A ``.npz`` file.
         key (str): Name of the array.
         n_axes (int): How many axes it must have; None takes any number.
+        what (str): What the file is to its reader, for messages.
 
     Returns:
         ndarray: Integer, float or bool, in the dtype stored.
@@ -31,11 +32,13 @@ def load_npz_array(path, key, *, n_axes=None):
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             if key not in names:
-                raise InputError(f"{path} must hold the array {key!r}, got {', '.join(names[:5]) or 'nothing'}. {cure}")
+                raise InputError(
+                    f"{path} must be an {what} with {key!r}, got {', '.join(names[:5]) or 'nothing'}. {cure}"
+                )
             member = archive.getinfo(f"{key}.npy")
             with archive.open(member) as stream:
                 shape, dtype = _read_header(stream)
-                _check_claim(path, key, shape, dtype, member, n_axes)
+                _check_claim(path, key, shape, dtype, member, n_axes, what)
             with archive.open(member) as stream:
                 return np.lib.format.read_array(stream, allow_pickle=False)
     except InputError:
@@ -46,7 +49,7 @@ def load_npz_array(path, key, *, n_axes=None):
         zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, KeyError, ValueError, TypeError,
         OverflowError, SyntaxError, zlib.error,
     ) as error:  # fmt: skip
-        raise InputError(f"{path} must be an archive of arrays (.npz), but it is damaged: {error}. {cure}") from None
+        raise InputError(f"{path} must be an {what}, but it is damaged: {error}. {cure}") from None
 
 
 def _read_header(stream):
@@ -56,9 +59,9 @@ def _read_header(stream):
     return shape, dtype
 
 
-def _check_claim(path, key, shape, dtype, member, n_axes):
+def _check_claim(path, key, shape, dtype, member, n_axes, what):
     if dtype.kind not in "biuf":
-        raise InputError(f"{path}: {key} must hold numbers, got the type {dtype}.")
+        raise InputError(f"{path} must be an {what} whose {key} are numbers, got the type {dtype}.")
     if n_axes is not None and len(shape) != n_axes:
         raise InputError(f"{path}: {key} must have {n_axes} axes, got the shape {shape}.")
     needed, held = math.prod(shape) * dtype.itemsize, member.file_size

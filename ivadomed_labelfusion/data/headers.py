@@ -63,7 +63,7 @@ def check_header(path):
     except PermissionError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check its rights.") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is damaged: {error}. {_CURE}") from None
+        raise InputError(f"{path} is not an image that nibabel can read: {error}. {_CURE}") from None
     _check_scaling(header, path)
     _check_place(header, path)
 
@@ -121,9 +121,11 @@ def _check_axes(header, path, room, size):
         raise InputError(f"{path}: vox_offset must be {first} or more, where the header ends, got {offset:g}. {_CURE}")
     needed = max(int(offset), first) + math.prod(shape) * dtype.itemsize
     if needed > room:
+        claimed = " x ".join(map(str, shape))
+        unpacked = f", which hold at most {room} unpacked" if room != size else ""
         raise InputError(
-            f"{path}: the header claims {' x '.join(map(str, shape))} voxels, {needed} bytes, but the file has {size} "
-            f"bytes{f', which hold at most {room} unpacked' if room != size else ''}. {_CURE}"
+            f"{path} cannot be read to its end: the header claims {claimed} voxels, {needed} bytes, but the file has "
+            f"{size} bytes{unpacked}. {_CURE}"
         )
 
 

@@ -163,7 +163,7 @@ def _nnunet_probabilities(found, image, n_classes):
         InputError: If the archive is none, or its largest probabilities are not the label map's in either axes.
     """
     path, labels_path = found.probabilities, found.files[0]
-    data = load_npz_array(path, "probabilities", n_axes=4)
+    data = load_npz_array(path, "probabilities", n_axes=4, what="nnU-Net archive")
     data = np.moveaxis(data.T, -1, 0)
     labels = read_volume(image, labels_path)
     from_canonical = ornt_transform(axcodes2ornt("RAS"), canonical_orientation(image))

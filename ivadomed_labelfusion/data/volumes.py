@@ -12,6 +12,7 @@ import numpy as np
 from ivadomed_labelfusion.data.entities import PICTURE_EXTENSIONS
 from ivadomed_labelfusion.data.grid import spatial_shape
 from ivadomed_labelfusion.data.headers import check_header
+from ivadomed_labelfusion.data.proxies import with_named_voxels
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, write_gzip
 
@@ -28,7 +29,7 @@ def load_image(path):
         raise InputError(_not_fetched(path))
     check_header(path)
     try:
-        image = nibabel.load(path)
+        image = with_named_voxels(nibabel.load(path))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Check the path.") from None
     except nibabel.filebasedimages.ImageFileError as error:

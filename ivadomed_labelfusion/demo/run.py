@@ -51,6 +51,8 @@ def _claim(output, arguments):
     marker = output / "demo.json"
     if marker.exists():
         found = read_json(marker)
+        if not isinstance(found, dict):
+            raise InputError(f"{marker} is damaged. Choose another --output, or delete that folder.")
         if found != arguments:
             raise InputError(
                 f"{output} holds another demo ({_described(found)}), this one is {_described(arguments)}. "

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 import zipfile
+import zlib
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
@@ -200,7 +201,8 @@ def has_whole_checkpoint(folder):
     try:
         with zipfile.ZipFile(path) as archive:
             whole = archive.testzip() is None
-    except (zipfile.BadZipFile, OSError):
+    # whatever a damaged archive makes Python say: it is not whole
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, NotImplementedError, zlib.error):
         whole = False
     if not whole:
         path.unlink()
@@ -313,7 +315,7 @@ def average_predictions(folders, target):
     """
     import numpy as np
 
-    from ivadomed_labelfusion.data.volumes import load_image, save_nifti
+    from ivadomed_labelfusion.data.volumes import load_image, readable, save_nifti
 
     names = [{path.name for path in folder.glob("*_pred.nii.gz")} for folder in folders]
     if any(found != names[0] for found in names):
@@ -323,7 +325,14 @@ def average_predictions(folders, target):
         )
     for name in sorted(names[0]):
         images = [load_image(folder / name) for folder in folders]
-        mean = sum(np.asanyarray(image.dataobj, dtype=np.float32) for image in images) / np.float32(len(images))
+        shapes = {image.shape for image in images}
+        if len(shapes) > 1:
+            raise InputError(f"Every member of an ensemble must predict {name} on one grid, got the shapes {shapes}.")
+        total = np.zeros(images[0].shape, np.float32)
+        for image, folder in zip(images, folders, strict=True):
+            with readable(folder / name):
+                total += np.asanyarray(image.dataobj, dtype=np.float32)
+        mean = total / np.float32(len(images))
         save_nifti(target / name, mean, images[0], overwrite=True)
 
 

@@ -19,7 +19,7 @@ from tests.attack.outcome import ivadomed, ours
 from tests.attack.world import SUFFIXES
 from tests.tiny import write_config
 
-LEFTOVERS = (".tmp-", EXTRACTED_PREFIX, ".partial-", ".replaced-", ".preparing-", ".unfinished", ".writing")
+LEFTOVERS = (".fusing", ".tmp-", EXTRACTED_PREFIX, ".partial-", ".replaced-", ".preparing-", ".unfinished", ".writing")
 
 
 def run_forked(command, *, kill_at=None, after=False):
