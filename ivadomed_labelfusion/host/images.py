@@ -1,15 +1,27 @@
 """Images as ivadomed opens them."""
 
+import nibabel
+import numpy as np
+
 from ivadomed_labelfusion.errors import InputError
+
+_PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
 
 def read_file(original):
-    """Wrap ``SegmentationPair.read_file``: a 4-D file of one volume is that volume."""
+    """Wrap ``SegmentationPair.read_file``: a 4-D file of one volume is that volume.
+
+    Labels of pictures (PNG, TIFF) have the pixel size of their image.
+    """
 
     def wrapped(self, filename, is_gt=False):
         image = original(self, filename, is_gt)
         if len(image.shape) > 3 and all(size == 1 for size in image.shape[3:]):
             return image.slicer[(..., *[0] * (len(image.shape) - 3))]
+        if is_gt and str(self.input_filenames[0]).lower().endswith(_PICTURES):
+            # a label that was fused or copied to NIfTI does not know the size of the picture's pixels
+            image = nibabel.Nifti1Image(np.asanyarray(image.dataobj), image.affine)
+            image.header.set_zooms(self.input_handle[0].header.get_zooms()[: len(image.shape)])
         if len(image.shape) != 3:
             raise InputError(
                 f"{filename} must be one volume with 3 dimensions, got {'x'.join(map(str, image.shape))}. "

@@ -321,8 +321,8 @@ def load_dataset(original):
             warn_of_ignored_dspace(dataset, transforms_params)
         if dataset_type != "testing" and not len(dataset):
             raise InputError(
-                f"the {dataset_type} set must have samples, but slice_filter_params, patch_filter_params and the "
-                "images leave none. Check loader_parameters.slice_filter_params, the masks and the transformation."
+                f"the {dataset_type} set must have samples, but slice_filter_params and patch_filter_params leave none "
+                "of its images. Check them, the masks and the transformation."
             )
         if own and bids_df.several_raters:
             from ivadomed_labelfusion.host.softness import check_softness

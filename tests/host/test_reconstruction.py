@@ -271,3 +271,40 @@ def test_a_test_is_not_disturbed_by_segmentations_and_earlier_tests(ivadomed, tm
     assert (folder / "sub-01_FLAIR_class-0_pred.nii.gz").exists()
     assert not (folder / "sub-01_FLAIR_pred_07.nii.gz").exists()
     assert not (folder / "sub-77_FLAIR_pred.nii.gz").exists()
+
+
+def test_a_full_run_on_brain_extracted_volumes(ivadomed, tmp_path):
+    """From loose files with empty slices at both ends to a prediction of its own for every subject."""
+    from ivadomed_labelfusion.prepare import prepare_generic
+
+    loose = with_empty_slices(tmp_path, ("FLAIR",), empty=dict.fromkeys(range(1, 9), (0, 4)))
+    masks = f"{loose}/derivatives/labels/sub-{{subject}}/anat/*_desc-rater{{rater}}_*.nii.gz"
+    images = f"{loose}/sub-{{subject}}/anat/*.nii.gz"
+    data = tmp_path / "prepared"
+    prepare_generic(images, masks, data, classes={"lesion": None}, contrast="FLAIR")
+    config = make_config(
+        "ms_softseg_average",
+        data,
+        tmp_path / "out",
+        crop=CROP,
+        epochs=3,
+        default_model__normalization="sample",
+        split_dataset__train_fraction=0.4,
+        split_dataset__test_fraction=0.4,
+    )
+    path = write_config(tmp_path / "config.json", config)
+    assert not ivadomed("--train", "-c", path, "-t", "0.1")
+    ivadomed("--test", "-c", path)
+    ivadomed("--segment", "-c", path)
+    model = loading.load(tmp_path / "out/best_model.pt").eval()
+    found = sorted((tmp_path / "out/pred_soft").glob("*.nii.gz"))
+    assert len(found) == 3
+    threshold = json.loads((tmp_path / "out/config_file.json").read_text())["postprocessing"]["binarize_prediction"]
+    assert 0 < threshold["thr"] < 1
+    for number in range(1, 9):
+        right = expected(model, data, number, ("FLAIR",))
+        segmented = tmp_path / f"out/pred_masks/sub-{number:02d}_FLAIR_class-0_pred.nii.gz"
+        np.testing.assert_allclose(nibabel.load(segmented).get_fdata(), np.where(right > 0.01, right, 0), atol=1e-5)
+        for soft in found:
+            if f"sub-{number:02d}_" in soft.name:
+                np.testing.assert_allclose(np.squeeze(nibabel.load(soft).get_fdata(), -1), right, atol=1e-5)

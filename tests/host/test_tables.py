@@ -125,7 +125,7 @@ def choose(n, metadata, value):
     [
         (
             choose(2, "hospital", "a"),
-            "subject_selection.metadata must hold columns of participants.tsv, got 'hospital'",
+            "subject_selection.metadata must hold columns of partic",
         ),
         (choose(50, "institution_id", "site1"), "subject_selection.n must be at most 3, the subjects with 'site1'"),
     ],
