@@ -59,32 +59,47 @@ def _is_pointer(path):
 
 
 def _load_picture(path):
+    return nibabel.Nifti1Image(read_picture(path)[..., None], np.eye(4))
+
+
+def read_picture(path, name=None):
+    """Return the pixels of a PNG, TIFF or JPEG file.
+
+    Args:
+        path (str or Path): The picture.
+        name (str): What messages call it; None takes the path.
+
+    Returns:
+        ndarray: ``(height, width)`` in the dtype stored (bool becomes uint8). Equal colour channels are one,
+        transparency is left out, and the colours of a palette count, not their numbers.
+
+    Raises:
+        InputError: If it is missing, damaged, no picture, coloured, or several pictures.
+    """
     from PIL import Image, UnidentifiedImageError
 
+    name = path if name is None else name
     if _is_link_to_nothing(path) or _is_pointer(path):
         raise InputError(_not_fetched(path))
     try:
         with Image.open(path) as picture:
             if getattr(picture, "n_frames", 1) > 1:
-                raise InputError(f"{path} must hold one picture, got {picture.n_frames}. Split it first.")
-            data = np.asarray(picture)
+                raise InputError(f"{name} must hold one picture, got {picture.n_frames}. Split it first.")
+            data = np.asarray(picture.convert("RGBA") if picture.mode == "P" else picture)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Check the path.") from None
+        raise InputError(f"{name} does not exist. Check the path.") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path} is not a picture that can be read.") from None
+        raise InputError(f"{name} is not a picture that can be read. Save it anew.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read, it seems to be damaged: {error}.") from None
-    return nibabel.Nifti1Image(_one_channel(data, path)[..., None], np.eye(4))
-
-
-def _one_channel(data, path):
-    """Return a picture ``(h, w)``; transparency is left out, colours must be equal."""
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name} cannot be read, it seems to be damaged: {error}.") from None
     if data.ndim == 3 and data.shape[2] in (2, 4):
         data = data[..., :-1]
     if data.ndim == 3 and (data == data[..., :1]).all():
         data = data[..., 0]
     if data.ndim != 2:
-        raise InputError(f"{path} must be a gray picture, got one in colours. Save it with one channel.")
+        raise InputError(f"{name} must be a gray picture, got one in colours. Save it with one channel.")
     return data.astype(np.uint8) if data.dtype == bool else data
 
 

@@ -7,7 +7,6 @@ before ivadomed's own code sees it.
 
 import copy
 import dataclasses
-from dataclasses import dataclass, field
 
 import numpy as np
 from ivadomed.keywords import MetadataKW, ModelParamsKW
@@ -22,71 +21,14 @@ from tqdm import tqdm
 
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.data.entities import stem
-from ivadomed_labelfusion.data.grid import check_on_grid
 from ivadomed_labelfusion.data.labels import plain_label
 from ivadomed_labelfusion.data.masks import load_masks
-from ivadomed_labelfusion.data.volumes import load_image
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.host.dataframe import complete_acquisitions
+from ivadomed_labelfusion.host.images import check_channels
 from ivadomed_labelfusion.host.labels import FusedLabels, MarkedImage, OwnLabels
 from ivadomed_labelfusion.host.passes import Passes
-from ivadomed_labelfusion.host.transforms import FuseRaters, SampleRater
-from ivadomed_labelfusion.sampling import draw_rater, youden_weights
-
-_ROLES = {"training": 0, "validation": 1, "testing": 2}
-
-
-@dataclass
-class RaterPlan:
-    """What a dataset does with its raters.
-
-    Attributes:
-        role (str): ``training``, ``validation`` or ``testing``.
-        fuse (FuseRaters or None): Train on this fusion.
-        sample (SampleRater): Else train on raters drawn like this.
-        epoch (int): Set by the epoch-counting loader at the start of each pass over the data.
-    """
-
-    role: str
-    fuse: FuseRaters = None
-    sample: SampleRater = field(default_factory=SampleRater)
-    epoch: int = 0
-
-    @classmethod
-    def from_transforms(cls, transforms_params, role):
-        """Build the plan from the ``transformation`` block of one sub-dataset.
-
-        Without either transform a nested ``target_suffix`` keeps ivadomed's meaning: uniform sampling per slice.
-        """
-
-        def options(name):
-            return {
-                key: value
-                for key, value in transforms_params[name].items()
-                if key not in ("applied_to", "preprocessing", "dataset_type")
-            }
-
-        sample = SampleRater(**options("SampleRater")) if "SampleRater" in transforms_params else SampleRater()
-        fuse = FuseRaters(**options("FuseRaters")) if "FuseRaters" in transforms_params else None
-        if fuse is None and role == "validation" and sample.validation == "average":
-            fuse = FuseRaters("average")
-        return cls(role, fuse, sample)
-
-    def draw(self, masks, sample_index, volume_index, weights, *, n_passes=0):
-        """Return the position, among the raters present, of the rater for one sample.
-
-        It is that of this epoch, or with ``n_passes`` of so many epochs later.
-        """
-        case = volume_index if self.sample.unit == "volume" else sample_index
-        return draw_rater(
-            len(masks.raters),
-            policy=self.sample.policy,
-            seed=self.sample.seed,
-            case=(_ROLES[self.role], case),
-            # validation draws are the same in every epoch, so that early stopping compares equal things
-            epoch=self.epoch + n_passes if self.role == "training" else 0,
-            weights=weights,
-        )
+from ivadomed_labelfusion.sampling import youden_weights
 
 
 class RaterSamples:
@@ -227,25 +169,6 @@ class RaterSamples:
         single = copy.copy(self)
         single.__dict__.update(disk_cache=False, **replaced)
         return single
-
-
-def check_channels(paths):
-    """Refuse channels of one acquisition that do not lie on the grid of the first.
-
-    Args:
-        paths (list of str): Images, which the network sees stacked voxel by voxel.
-
-    Raises:
-        InputError: Names both channels, with both affines.
-    """
-    if len(paths) < 2:
-        return
-    first = load_image(paths[0])
-    for path in paths[1:]:
-        check_on_grid(
-            load_image(path), f"the channel {path}", first, f"the channel {paths[0]}",
-            advice="Register it to the first channel and resample it onto its grid.",
-        )  # fmt: skip
 
 
 class _AnyRater:

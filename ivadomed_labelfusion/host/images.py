@@ -3,9 +3,10 @@
 import nibabel
 import numpy as np
 
+from ivadomed_labelfusion.data.entities import PICTURE_EXTENSIONS
+from ivadomed_labelfusion.data.grid import check_on_grid
+from ivadomed_labelfusion.data.volumes import load_image
 from ivadomed_labelfusion.errors import InputError
-
-_PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
 
 def read_file(original):
@@ -18,7 +19,7 @@ def read_file(original):
         image = original(self, filename, is_gt)
         if len(image.shape) > 3 and all(size == 1 for size in image.shape[3:]):
             return image.slicer[(..., *[0] * (len(image.shape) - 3))]
-        if is_gt and str(self.input_filenames[0]).lower().endswith(_PICTURES):
+        if is_gt and str(self.input_filenames[0]).lower().endswith(PICTURE_EXTENSIONS):
             # a label that was fused or copied to NIfTI does not know the size of the picture's pixels
             image = nibabel.Nifti1Image(np.asanyarray(image.dataobj), image.affine)
             image.header.set_zooms(self.input_handle[0].header.get_zooms()[: len(image.shape)])
@@ -30,3 +31,22 @@ def read_file(original):
         return image
 
     return wrapped
+
+
+def check_channels(paths):
+    """Refuse channels of one acquisition that do not lie on the grid of the first.
+
+    Args:
+        paths (list of str): Images, which the network sees stacked voxel by voxel.
+
+    Raises:
+        InputError: Names both channels, with both affines.
+    """
+    if len(paths) < 2:
+        return
+    first = load_image(paths[0])
+    for path in paths[1:]:
+        check_on_grid(
+            load_image(path), f"the channel {path}", first, f"the channel {paths[0]}",
+            advice="Register it to the first channel and resample it onto its grid.",
+        )  # fmt: skip

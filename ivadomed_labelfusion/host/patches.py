@@ -11,7 +11,6 @@ import warnings
 from dataclasses import dataclass
 
 from ivadomed_labelfusion.environment import is_supported_host
-from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.host import (
     datasets,
     film,
@@ -125,7 +124,6 @@ PATCHES = (
         "refuses 4-D files of one volume",
         wraps=True,
     ),
-    Patch("config_manager", "load_json", read_json, "refuses a byte-order mark"),
     Patch("loader.bids_dataframe", "pybids", layouts.LenientBids(), "pybids >= 0.15.6 drops labels by their names"),
     Patch("utils", "__get_commit", layouts.get_commit, "nothing can be trained where git is not installed", wraps=True),
     Patch("main", "check_multiple_raters", run.check_multiple_raters, _OUTSIDE_TRAINING, wraps=True),
@@ -134,7 +132,12 @@ PATCHES = (
     Patch("main", "run_command", run.run_command, "training is unseeded", wraps=True),
     Patch("main", "logger", run.StrictLogger(), "a full disk prints a traceback for every line of the log"),
     Patch("main", "run_main", run.run_main, "bad input ends in a traceback", wraps=True),
-    Patch("config_manager", "load_json", run.load_json, "a configuration that is no object ends in a traceback"),
+    Patch(
+        "config_manager",
+        "load_json",
+        run.load_json,
+        "refuses a byte-order mark; a configuration that is no object ends in a traceback",
+    ),
     Patch(
         "config_manager",
         "ConfigurationManager.get_config",

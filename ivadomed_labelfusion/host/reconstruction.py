@@ -20,6 +20,7 @@ from ivadomed.loader import utils as imed_loader_utils
 from loguru import logger
 from torch.utils.data import ConcatDataset
 
+from ivadomed_labelfusion.host.images import check_channels
 from ivadomed_labelfusion.host.training import EpochDataLoader
 
 # keys in a sample's metadata: whether it is the first, or the last, of its slice (2D patches) or volume (3D)
@@ -172,9 +173,13 @@ def empty_prediction(reference, target, *, n_classes, slice_axis, postprocessing
 
 
 def segment_volume(original):
-    """Wrap ``ivadomed.inference.segment_volume``: a volume without any slice for the model is segmented as empty."""
+    """Wrap ``ivadomed.inference.segment_volume``: a volume without any slice for the model is segmented as empty.
+
+    Channels that lie elsewhere than the first are refused.
+    """
 
     def wrapped(folder_model, fname_images, *args, **kwargs):
+        check_channels(fname_images)
         try:
             return original(folder_model, fname_images, *args, **kwargs)
         except NothingLeftError:

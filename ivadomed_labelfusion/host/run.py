@@ -20,8 +20,8 @@ from ivadomed_labelfusion.data import texts
 from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.files import read_json
-from ivadomed_labelfusion.host.datasets import RaterPlan
 from ivadomed_labelfusion.host.notices import warn_of_ignored_dspace
+from ivadomed_labelfusion.host.plan import RaterPlan
 from ivadomed_labelfusion.locks import only_one
 
 _context = contextvars.ContextVar("ivadomed_labelfusion_context", default=None)

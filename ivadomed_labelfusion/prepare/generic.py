@@ -90,10 +90,8 @@ def _with_volumes(plan, convert, *, symlink):
         if symlink and any(pictures.is_picture(image.file.name) for image in subject.images):
             raise InputError("--symlink needs NIfTI images, got pictures, which are converted. Copy (the default).")
         try:
-            images = tuple(replace(image, file=convert(image.file, False)) for image in subject.images)
-            masks = tuple(
-                replace(mask, file=convert(mask.file, None in mask.values.values())) for mask in subject.masks
-            )
+            images = tuple(replace(image, file=convert(image.file)) for image in subject.images)
+            masks = tuple(replace(mask, file=convert(mask.file)) for mask in subject.masks)
         except InputError as error:
             plan.problems.append(Problem("error", subject.name, str(error)))
             continue

@@ -6,8 +6,10 @@ import math
 import tempfile
 from pathlib import Path
 
+import nibabel
 import numpy as np
 
+from ivadomed_labelfusion.data.volumes import read_picture
 from ivadomed_labelfusion.errors import InputError
 
 EXTENSIONS = (".png", ".tif", ".tiff")
@@ -32,7 +34,7 @@ def as_volumes(pixel_size_mm, scratch):
         scratch (Path): Existing folder for the temporary one.
 
     Yields:
-        callable: ``convert(file, is_mask)``; a mask that holds nothing but 0 and 255 becomes 0 and 1.
+        callable: ``convert(file)``.
 
     Raises:
         InputError: If the pixel size is no such thing; from ``convert``, if a picture cannot be used.
@@ -42,7 +44,7 @@ def as_volumes(pixel_size_mm, scratch):
     with tempfile.TemporaryDirectory(prefix=".pictures-", dir=scratch) as folder:
         converted = {}
 
-        def convert(file, is_mask):
+        def convert(file):
             if not is_picture(file.name):
                 return file
             if pixel_size_mm is None:
@@ -52,39 +54,12 @@ def as_volumes(pixel_size_mm, scratch):
                 )
             if file.path not in converted:
                 converted[file.path] = Path(folder, f"{len(converted)}.nii.gz")
-                _write(converted[file.path], _pixels(file), pixel_size_mm, is_mask=is_mask)
+                _write(converted[file.path], read_picture(file.path, file.place), pixel_size_mm)
             return dataclasses.replace(file, path=converted[file.path])
 
         yield convert
 
 
-def _pixels(file):
-    """Return a picture as ``(height, width)``; equal colour channels are one, transparency is left out."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file.path) as picture:
-            if getattr(picture, "n_frames", 1) > 1:
-                raise InputError(f"{file.place} must hold one picture, got {picture.n_frames}. Split it first.")
-            # the colours of a palette are what the picture shows, not their numbers
-            data = np.asarray(picture.convert("RGBA") if picture.mode == "P" else picture)
-    except UnidentifiedImageError:
-        raise InputError(f"{file.place} is not a picture that can be read. Save it anew.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{file.place} cannot be read, it seems to be damaged: {error}.") from None
-    if data.ndim == 3 and data.shape[2] in (2, 4):
-        data = data[..., :-1]
-    if data.ndim == 3 and (data == data[..., :1]).all():
-        data = data[..., 0]
-    if data.ndim != 2:
-        raise InputError(f"{file.place} must be a gray picture, got one in colours. Save it with one channel.")
-    return data.astype(np.uint8) if data.dtype == bool else data
-
-
-def _write(path, pixels, pixel_size_mm, *, is_mask):
-    import nibabel
-
-    if is_mask and np.isin(pixels, (0, 255)).all():
-        pixels = (pixels > 0).astype(np.uint8)
+def _write(path, pixels, pixel_size_mm):
     affine = np.diag([pixel_size_mm, pixel_size_mm, SLICE_MM, 1.0])
     nibabel.Nifti1Image(pixels[..., None], affine).to_filename(path)

@@ -15,7 +15,7 @@ FAMILIES = {
     "studies": (studies, 16, 120),
     "splits": (splits, 9, 24),
     "models": (models, 14, 80),
-    "tables": (tables, 0, 40),
+    "tables": (tables, 6, 40),
     "trainings": (trainings, 9, 60),
     "images": (images, 5, 40),
 }
