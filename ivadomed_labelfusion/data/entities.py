@@ -4,10 +4,10 @@ An image is ``sub-01_ses-02_acq-ax_T2w.nii.gz``: entities, then the contrast. A 
 suffix as in ivadomed's ``target_suffix``: ``sub-01_FLAIR`` and ``_desc-rater1_label-lesion_seg``.
 """
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
 
@@ -20,7 +20,7 @@ _WHOSE = ("sub", "ses")
 
 def stem(path) -> str:
     """Return the file name without the extension of an image."""
-    name = Path(path).name
+    name = os.path.basename(path)
     for extension in IMAGE_EXTENSIONS:
         if name.lower().endswith(extension):
             return name[: -len(extension)]

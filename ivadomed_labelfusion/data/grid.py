@@ -57,15 +57,18 @@ def onto(image, like) -> Onto | None:
     Returns:
         Onto or None: None if the shapes do not fit, whatever the order of the axes.
     """
+    shape, like_shape = spatial_shape(image)[:3], spatial_shape(like)[:3]
+    same_axes = np.column_stack([np.arange(len(shape)), np.ones(len(shape))])
+    if shape == like_shape and np.array_equal(image.affine, like.affine):
+        return Onto(same_axes, 0.0)
+    orientation = _orientation(image.affine, like.affine, len(shape)) if len(shape) == len(like_shape) == 3 else None
+    if orientation is None or tuple(shape[axis] for axis in np.argsort(orientation[:, 0])) != like_shape:
+        orientation = same_axes
+        if shape != like_shape:
+            return None
     from nibabel.affines import apply_affine
     from nibabel.orientations import inv_ornt_aff
 
-    shape, like_shape = spatial_shape(image)[:3], spatial_shape(like)[:3]
-    orientation = _orientation(image.affine, like.affine, len(shape)) if len(shape) == len(like_shape) == 3 else None
-    if orientation is None or tuple(shape[axis] for axis in np.argsort(orientation[:, 0])) != like_shape:
-        orientation = np.column_stack([np.arange(len(shape)), np.ones(len(shape))])
-        if shape != like_shape:
-            return None
     affine = image.affine
     if len(shape) == 3:
         affine = affine @ inv_ornt_aff(orientation, shape)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ivadomed_labelfusion.data.entities import entity, subject_of
@@ -150,12 +151,12 @@ class LabelSet:
         """``sub-01``."""
         return subject_of(self.image_stem)
 
-    @property
+    @cached_property
     def class_names(self) -> list[str]:
         """Names of the classes."""
         return names_of_suffixes(self.nested)[0]
 
-    @property
+    @cached_property
     def rater_names(self) -> list[str]:
         """Names of the raters."""
         return names_of_suffixes(self.nested)[1]

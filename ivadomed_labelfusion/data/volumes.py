@@ -25,9 +25,12 @@ def load_image(path):
     """
     if str(path).lower().endswith(PICTURE_EXTENSIONS):
         return _load_picture(Path(path))
-    if _is_link_to_nothing(path) or _is_pointer(path):
-        raise InputError(_not_fetched(path))
-    check_header(path)
+    try:
+        check_header(path)
+    except InputError:
+        if _is_unfetched(path):
+            raise InputError(_not_fetched(path)) from None
+        raise
     try:
         image = with_named_voxels(nibabel.load(path))
     except FileNotFoundError:
@@ -39,10 +42,6 @@ def load_image(path):
     return image
 
 
-def _is_link_to_nothing(path):
-    return os.path.islink(path) and not os.path.exists(path)
-
-
 def _not_fetched(path):
     return (
         f"{path} is in the dataset, but its content is not on this machine (a link of git-annex). Get it with: "
@@ -50,8 +49,10 @@ def _not_fetched(path):
     )
 
 
-def _is_pointer(path):
-    """Whether a small text file stands in the place of a file that git-annex or Git LFS has not fetched."""
+def _is_unfetched(path):
+    """Whether a link to nothing, or a small text, stands in the place of a file that git-annex or Git LFS keeps."""
+    if os.path.islink(path) and not os.path.exists(path):
+        return True
     if not os.path.isfile(path) or not os.access(path, os.R_OK):
         return False
     with open(path, "rb") as stream:
@@ -79,7 +80,7 @@ def read_picture(path, name=None):
     from PIL import Image, UnidentifiedImageError
 
     name = path if name is None else name
-    if _is_link_to_nothing(path) or _is_pointer(path):
+    if _is_unfetched(path):
         raise InputError(_not_fetched(path))
     try:
         with Image.open(path) as picture:

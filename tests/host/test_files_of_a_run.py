@@ -161,7 +161,8 @@ def test_the_label_of_a_single_rater_is_read_alike(plugin, tmp_path):
         image = nibabel.load(path)
         nibabel.save(nibabel.Nifti1Image(np.asanyarray(image.dataobj) * np.uint8(255), image.affine), path)
     samples = dataset(single_rater(data, tmp_path), tmp_path)
-    np.testing.assert_array_equal(np.stack([np.asarray(samples[index]["gt"]) for index in range(len(samples))]), expected)
+    again = np.stack([np.asarray(samples[index]["gt"]) for index in range(len(samples))])
+    np.testing.assert_array_equal(again, expected)
     assert len(list((tmp_path / "out/read_labels").glob("*.nii.gz"))) == 2
     image = nibabel.load(masks(data)[1])
     nibabel.save(nibabel.Nifti1Image(np.asanyarray(image.dataobj) / np.float32(127.5), image.affine), masks(data)[1])
