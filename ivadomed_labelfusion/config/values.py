@@ -82,7 +82,9 @@ def _one_of(*words):
     return Kind(f"one of {', '.join(words)}", lambda value: value in words, {"enum": list(words)})
 
 
-_TEXT_SCHEMA, _NUMBER_SCHEMA = {"type": "string", "minLength": 1}, {"type": "number"}
+# a text with a zero byte is no path and no name
+_ANY_TEXT_SCHEMA = {"type": "string", "not": {"pattern": "\\x00"}}
+_TEXT_SCHEMA, _NUMBER_SCHEMA = {**_ANY_TEXT_SCHEMA, "minLength": 1}, {"type": "number"}
 _COUNT_SCHEMA = {"type": "integer", "minimum": 1}
 _FLAG = Kind("true or false", lambda value: value is None or isinstance(value, bool), {"type": ["boolean", "null"]})
 _COUNT = Kind("a whole number of at least 1", lambda value: _is_whole(value) and value >= 1, _COUNT_SCHEMA)
@@ -110,7 +112,7 @@ _PERCENT = Kind(
 )
 _OBJECT = Kind("a JSON object", lambda value: isinstance(value, Mapping), {"type": "object"})
 _TEXT = Kind("a text", _is_text, _TEXT_SCHEMA)
-_ANY_TEXT = Kind("a text", lambda value: isinstance(value, str) and "\0" not in value, {"type": "string"})
+_ANY_TEXT = Kind("a text", lambda value: isinstance(value, str) and "\0" not in value, _ANY_TEXT_SCHEMA)
 _NAMES = Kind("a list of names", _list_of(_is_text), _array(_TEXT_SCHEMA))
 _SIZE = Kind(
     "a list of 2 or 3 whole numbers of at least 1", _list_of(_COUNT.is_right, 2, 3), _array(_COUNT_SCHEMA, 2, 3)
@@ -118,19 +120,19 @@ _SIZE = Kind(
 _PATCH = Kind(
     "a list of 2 or 3 whole numbers of at least 1, or an empty one",
     lambda value: value is None or _list_of(_COUNT.is_right, 0, 2, 3)(value),
-    {"anyOf": [_array(_COUNT_SCHEMA, 0, 3), {"type": "null"}]},
+    {"anyOf": [_array(_COUNT_SCHEMA, 0), _array(_COUNT_SCHEMA, 2, 3), {"type": "null"}]},
 )
 _RANGE = Kind("a list of 2 numbers", _list_of(is_number, 2), _array(_NUMBER_SCHEMA, 2))
 _SHARES = Kind("a list of 2 or 3 numbers from 0 to 1", _list_of(_SHARE.is_right, 2, 3), _array(_SHARE.schema, 2, 3))
 _PATHS = Kind(
     "a path or a list of paths",
     lambda value: _is_text(value) or (bool(value) and _list_of(_is_text)(value)),
-    {"anyOf": [_TEXT_SCHEMA, _array(_TEXT_SCHEMA)]},
+    {"anyOf": [_TEXT_SCHEMA, {**_array(_TEXT_SCHEMA), "minItems": 1}]},
 )
 _GPUS = Kind(
     "a list of at least one whole number",
     lambda value: bool(value) and _list_of(_WHOLE.is_right)(value),
-    _array(_WHOLE.schema),
+    {**_array(_WHOLE.schema), "minItems": 1},
 )
 _SUFFIXES = Kind(
     "a list of suffixes, one per class, or a list of raters' suffixes per class",
@@ -178,7 +180,9 @@ _MODEL = {
     "attention": _FLAG,
     "missing_probability": _SHARE,
     "missing_probability_growth": _at_most(_NOT_NEGATIVE, 1e6),
-    "film_layers": Kind("a list of 0 and 1", _list_of(lambda layer: layer in (0, 1)), _array({"enum": [0, 1]})),
+    "film_layers": Kind(
+        "a list of 0 and 1", _list_of(lambda layer: _is_whole(layer) and layer in (0, 1)), _array({"enum": [0, 1]})
+    ),
     "multichannel": _FLAG,
 }
 _COMMON = {"applied_to": _APPLIED, "dataset_type": _ROLES, "preprocessing": _FLAG}
@@ -194,6 +198,7 @@ _TRANSFORMS = {
         "degrees": Kind(
             "a number of at least 0 or a list of 2 or 3 numbers",
             lambda value: _NOT_NEGATIVE.is_right(value) or _list_of(is_number, 2, 3)(value),
+            {"anyOf": [_NOT_NEGATIVE.schema, _array(_NUMBER_SCHEMA, 2, 3)]},
         ),
         "translate": _or_null(_SHARES),
         "scale": _or_null(_SHARES),

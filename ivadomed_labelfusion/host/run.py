@@ -319,11 +319,6 @@ def load_dataset(original):
         dataset = original(bids_df, data_list, transforms_params, *args, dataset_type=dataset_type, **kwargs)
         if dataset_type != "validation":
             warn_of_ignored_dspace(dataset, transforms_params)
-        if dataset_type != "testing" and not len(dataset):
-            raise InputError(
-                f"the {dataset_type} set must have samples, but slice_filter_params and patch_filter_params leave none "
-                "of its images. Check them, the masks and the transformation."
-            )
         if own and bids_df.several_raters:
             from ivadomed_labelfusion.host.softness import check_softness
 

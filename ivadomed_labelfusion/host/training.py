@@ -39,6 +39,12 @@ def train(original):
     """
 
     def wrapped(model_params, dataset_train, dataset_val, training_params, path_output, *args, **kwargs):
+        for role, samples in (("training", dataset_train), ("validation", dataset_val)):
+            if samples is not None and not len(samples):
+                raise InputError(
+                    f"the {role} set must have samples, but slice_filter_params and patch_filter_params leave none of "
+                    "its images. Check them, the masks and the transformation."
+                )
         if dataset_val and kwargs.get("n_gif", 0) > len(dataset_val):
             raise InputError(f"--gif (-g) must be at most {len(dataset_val)}, the validation slices.")
         checkpoint, done = Path(path_output, "checkpoint.pth.tar"), 0

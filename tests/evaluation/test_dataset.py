@@ -180,7 +180,7 @@ def test_a_pickled_npz_is_not_opened(two_classes, tmp_path):
     stem = "sub-01_T2starw"
     save(tmp_path / "predictions" / f"{stem}.nii.gz", np.zeros(SHAPE, np.uint8))
     np.savez(tmp_path / "predictions" / f"{stem}.npz", probabilities=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(InputError, match="probabilities must hold numbers"):
+    with pytest.raises(InputError, match="nnU-Net archive whose probabilities are numbers"):
         evaluate(two_classes, tmp_path / "predictions", tmp_path / "out")
 
 

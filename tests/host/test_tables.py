@@ -71,7 +71,6 @@ def test_a_table_of_subjects_alone(ivadomed, tmp_path, several):
         ("participants.tsv", "participant_id site\nsub-01 a\n", "must have columns separated by tabs, got spaces"),
         ("dataset_description.json", "{", "dataset_description.json is not valid JSON"),
         ("dataset_description.json", "{}", "not valid BIDS: Mandatory 'Name' field missing"),
-        ("derivatives/dataset_description.json", "{}", "derivatives of a dataset of path_data are not valid BIDS"),
         ("sub-01/anat/sub-01_FLAIR.json", "[1]", "sub-01_FLAIR.json must be a JSON object"),
         ("sub-01/sub-01_sessions.tsv", "x\n", "must have the column 'session'"),
         ("sub-01/sub-01_scans.tsv", "x\n", "must have the column 'filename'"),

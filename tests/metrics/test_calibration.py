@@ -23,11 +23,11 @@ def random_case(seed, n_classes, shape=(12, 11, 9)):
 
 
 def literal_ece(full, labels, n_bins, *, closed):
-    """The definition, voxel by voxel: bins [k/K, (k+1)/K); with ``closed`` the last one holds 1.0 too."""
+    """The definition, voxel by voxel: bins [k/K, (k+1)/K), inner edges less 1e-6; ``closed``: the last holds 1."""
     confidence, accuracy, counted = full.max(axis=1), full.argmax(axis=1) == labels, 0
     gaps = 0.0
     for k in range(n_bins):
-        low, high = k / n_bins, (k + 1) / n_bins
+        low, high = k / n_bins - 1e-6 * (k > 0), (k + 1) / n_bins - 1e-6 * (k < n_bins - 1)
         inside = (confidence >= low) & (confidence < high)
         if closed and k == n_bins - 1:
             inside |= confidence == 1.0

@@ -194,7 +194,7 @@ def test_constant_four_dimensional_and_damaged_images(scgm_raw, tmp_path):
     path.write_bytes(original[: len(original) // 2])
     refused(scgm_raw, tmp_path / "out", "seems to be damaged")
     path.write_bytes(b"no image")
-    refused(scgm_raw, tmp_path / "out", "is damaged")
+    refused(scgm_raw, tmp_path / "out", "not an image that nibabel can read")
 
 
 def test_trailing_axis_is_dropped(scgm_raw, tmp_path):

@@ -216,13 +216,14 @@ def test_a_failing_candidate_is_tried_twice_and_stops_nobody(dataset, resumed, t
     output, _, _ = resumed
     before = done_files(output)
     own = tmp_path / "own.yaml"
-    # the loss has no such parameter, which ivadomed finds out when training starts
+    # there is no such model to start from, which is found out when training starts
     own.write_text(
-        "- name: broken\n  base: conv_staple\n  overrides: {training_parameters: {loss: {no_such_parameter: 1}}}\n"
+        "- name: broken\n  base: conv_staple\n"
+        "  overrides: {training_parameters: {transfer_learning: {retrain_model: no_such_model.pt}}}\n"
     )
     done = run(arguments(dataset, output, "--candidates-file", str(own), candidates="broken"))
     assert done.returncode == 1
-    assert "no_such_parameter" in done.stdout
+    assert "no_such_model" in done.stdout
     failure = json.loads((output / "models" / "broken" / "split-01" / "failed.json").read_text())
     assert failure["attempts"] == 2
     assert {path: stamp for path, stamp in done_files(output).items() if path in before} == before
