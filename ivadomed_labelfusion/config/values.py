@@ -181,7 +181,9 @@ _MODEL = {
     "missing_probability": _SHARE,
     "missing_probability_growth": _at_most(_NOT_NEGATIVE, 1e6),
     "film_layers": Kind(
-        "a list of 0 and 1", _list_of(lambda layer: _is_whole(layer) and layer in (0, 1)), _array({"enum": [0, 1]})
+        "a list of 0 and 1",
+        _list_of(lambda layer: _is_whole(layer) and layer in (0, 1)),
+        _array({"enum": [0, 1], "type": "integer"}),
     ),
     "multichannel": _FLAG,
 }
