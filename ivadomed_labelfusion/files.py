@@ -1,6 +1,7 @@
 """Writing files whole or not at all."""
 
 import contextlib
+import errno
 import gzip
 import json
 import math
@@ -63,8 +64,10 @@ def resolve(path):
         InputError: If its links lead in a circle.
     """
     try:
-        return Path(path).resolve()
-    except (RuntimeError, OSError):
+        return Path(os.path.realpath(path, strict=True))
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            return Path(os.path.realpath(path))
         raise InputError(f"{path} must lead somewhere, but its links lead in a circle. Remove them.") from None
 
 

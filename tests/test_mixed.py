@@ -9,6 +9,8 @@ from scipy.stats import norm
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.stats import clustered_mean, mixed_model, within_rater_variability
 
+pytest.importorskip("statsmodels", reason="the extra 'stats' is not installed")
+
 
 def crossed(rng, *, difference, n_subjects=10, n_splits=8):
     """Two candidates, every subject in every split; effects of subject and split are shared."""

@@ -75,6 +75,7 @@ def ivadomeds_search(pairs, thresholds):
 
 
 def test_ivadomeds_definition_is_ivadomeds_search():
+    pytest.importorskip("ivadomed", reason="the extra 'ivadomed' is not installed")
     rng = np.random.default_rng(0)
     pairs = [(rng.beta(0.5, 1, (1, 6, 5)), rng.random((1, 6, 5)) < 0.3) for _ in range(3)]
     # a volume with nothing in it, and one whose prediction is in the way at low thresholds only

@@ -153,6 +153,7 @@ def test_pictures_need_a_pixel_size_and_cannot_be_linked(cells, capsys):
 
 
 def test_pictures_train_and_are_tested_and_evaluated(cells, monkeypatch):
+    pytest.importorskip("ivadomed", reason="the extra 'ivadomed' is not installed")
     import sys
 
     import ivadomed.main

@@ -45,6 +45,7 @@ def test_variability_verdicts(results):
 
 
 def test_mixed_table_has_every_candidate_and_class(results):
+    pytest.importorskip("statsmodels", reason="the extra 'stats' is not installed")
     table = mixed_table(add_composite(results, CLASSES), CLASSES)
     assert table.rows[0][0].text == "Conv-Average"
     line = table.summary.set_index(["candidate", "metric", "class"]).loc[("softseg_staple", "dice", "GM")]

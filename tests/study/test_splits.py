@@ -139,6 +139,7 @@ def test_a_subject_without_one_of_the_channels_is_refused(two_contrasts):
 
 
 def test_saved_splits_are_the_same_for_people_and_for_ivadomed(two_contrasts, tmp_path):
+    pytest.importorskip("ivadomed", reason="the extra 'ivadomed' is not installed")
     from ivadomed_labelfusion.host.restricted import read_split_file
 
     files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR", "T1w"])
