@@ -137,7 +137,12 @@ class RaterBidsDataframe(BidsDataframe):
         available, seen = {}, {}
         for folder in folders:
             if (folder / DERIVATIVES).is_dir():
-                seen |= label_files(folder)
+                # ivadomed leaves a NIfTI copy beside every picture
+                found = {
+                    name: [path for path in paths if path.name.endswith(tuple(self.extensions))]
+                    for name, paths in label_files(folder).items()
+                }
+                seen |= {name: paths for name, paths in found.items() if paths}
         for image_stem in images:
             available[image_stem] = {
                 name: one_path(seen[name]) for name in self._names_of_labels(image_stem, seen) if name in seen

@@ -91,6 +91,13 @@ def test_every_image_of_a_contrast_is_used(plugin, tmp_path, entities):
     assert len(dataset(config, tmp_path)) == 16
 
 
+def test_only_labels_with_the_extensions_of_the_configuration_count(plugin, tmp_path):
+    data = make_dataset(tmp_path / "data", n_subjects=2)
+    for path in masks(data):
+        path.with_name(path.name.replace(".nii.gz", ".png")).touch()
+    assert len(dataset(plain("ms_conv_staple", data, tmp_path), tmp_path)) == 8
+
+
 def test_a_dataset_below_a_folder_named_derivatives(plugin, tmp_path):
     data = make_dataset(tmp_path / "derivatives" / "ms", n_subjects=2)
     found = frame(plain("ms_conv_staple", data, tmp_path), tmp_path)
