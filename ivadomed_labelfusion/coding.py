@@ -143,7 +143,8 @@ def coding_note(codings: dict[str, Coding]) -> str:
     groups: dict[str, list[str]] = {}
     for name, coding in codings.items():
         if coding.kind == BINARY and not coding.exact:
-            groups.setdefault(f"{coding.foreground:.8g}", []).append(name)
+            value = "about 1 (rounded)" if coding.foreground == 1 else f"{coding.foreground:.8g}"
+            groups.setdefault(value, []).append(name)
     parts = [f"coded 0 and {value} are read as 0 and 1: {_listed(names)}" for value, names in groups.items()]
     return f"Masks {'; '.join(parts)}." if parts else ""
 

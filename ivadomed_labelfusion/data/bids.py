@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ivadomed_labelfusion.data.entities import entity, is_image, natural, owner, stem, subject_of
+from ivadomed_labelfusion.data.entities import PICTURE_EXTENSIONS, entity, is_image, natural, owner, stem, subject_of
 from ivadomed_labelfusion.data.raters import LabelSet, nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json
@@ -59,15 +59,24 @@ def find_images(bids_dir, *, subjects: Iterable[str] | None = None) -> dict[str,
     Args:
         bids_dir (str or Path): Root of the dataset.
         subjects (iterable of str): Look for these only; None takes all.
+
+    Raises:
+        InputError: If two different files have one stem.
     """
     root = Path(bids_dir)
     names = sorted(path.name for path in root.glob("sub-*") if path.is_dir()) if subjects is None else subjects
-    found: dict[str, Path] = {}
+    found: dict[str, list[Path]] = {}
     for name in names:
         for path in walk(root / name):
             if path.name.startswith("sub-") and is_image(path.name):
-                found.setdefault(stem(path), path)
-    return found
+                found.setdefault(stem(path), []).append(path)
+    return {name: _one_image(paths) for name, paths in found.items()}
+
+
+def _one_image(paths):
+    """Return the one image among files of one stem; ivadomed leaves a NIfTI copy beside every picture."""
+    pictures = [path for path in paths if path.name.lower().endswith(PICTURE_EXTENSIONS)]
+    return one_path(pictures or paths)
 
 
 def label_files(bids_dir) -> dict[str, list[Path]]:
@@ -117,6 +126,8 @@ def find_label_sets(bids_dirs, target_suffix, *, subjects: Iterable[str] | None 
     """
     nested = nested_target_suffix(target_suffix)
     folders = [bids_dirs] if isinstance(bids_dirs, str | Path) else list(bids_dirs)
+    # two ways to one dataset are one dataset
+    folders = list({os.path.realpath(folder): folder for folder in folders}.values())
     wanted = None if subjects is None else {"sub-" + str(name).removeprefix("sub-") for name in subjects}
     label_sets, seen = [], {}
     for folder in folders:

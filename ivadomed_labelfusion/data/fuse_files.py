@@ -85,7 +85,11 @@ def fuse_files(
     _check_labels(result, masks)
     is_soft = method == "average"
     if is_soft and result.is_multilabel:
-        raise InputError("Label maps cannot be averaged into one map. Use majority, or average one mask per class.")
+        several = [str(path) for rater, path in enumerate(masks) if len(np.unique(result.patterns.votes[:, rater])) > 2]
+        raise InputError(
+            f"Label maps cannot be averaged into one map, and {', '.join(several[:3]) or masks[0]} holds several "
+            "labels. Use majority, or average one mask per class."
+        )
     # everything that may be refused is computed before the first file is written
     content = _report(result, method, masks, options, region, margin, image) if report else None
     drawn = _figure(result, arrays, names, image, background, masks[0], tolerance_mm) if figure else None
@@ -101,19 +105,21 @@ def fuse_files(
 
 
 def _check_labels(result, masks):
-    """Refuse masks that together hold one label other than 1: one class of a label map, or a mask of another coding."""
-    labels = getattr(result, "label_values", np.array([0, 1])).tolist()
-    if len(labels) == 2 and labels[1] in CLASS_NUMBERS:
-        coding = Coding(BINARY, 0.0, False, 0.0, float(labels[1]), (0.0, float(labels[1])))
-        value = labels[1]
-        raise InputError(
-            refusal(
-                coding,
-                f"{masks[0]} (like all masks here)",
-                f"{value} may be the number of a class. Save masks of 0 and 1 "
-                f"('ivadomed_labelfusion prepare generic --class NAME={value}' makes them), or fuse whole label maps.",
-            )
-        )
+    """Refuse what is neither masks nor label maps: no file holds two labels, and one or all hold a class's number."""
+    if not isinstance(result, fusion.Consensus):
+        return
+    patterns = result.patterns
+    of_rater = [set(patterns.labels[np.unique(patterns.votes[:, rater])].tolist()) - {0} for rater in range(len(masks))]
+    odd = next((rater for rater, labels in enumerate(of_rater) if labels & set(CLASS_NUMBERS)), None)
+    if odd is None or any(len(labels) > 1 for labels in of_rater):
+        return
+    (value,) = of_rater[odd]
+    coding = Coding(BINARY, 0.0, False, 0.0, float(value), (0.0, float(value)))
+    cure = (
+        f"{value} may be the number of a class. Save masks of 0 and 1 ('ivadomed_labelfusion prepare generic --class "
+        f"NAME={value}' makes them), or fuse whole label maps."
+    )
+    raise InputError(refusal(coding, str(masks[odd]), cure))
 
 
 def _check_outputs(volumes, report, figure, inputs, overwrite):

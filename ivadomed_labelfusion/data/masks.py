@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ivadomed_labelfusion.data.entities import PICTURE_EXTENSIONS
 from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM, canonical_orientation, check_on_grid
 from ivadomed_labelfusion.data.raters import LabelSet
 from ivadomed_labelfusion.data.values import read_mask
@@ -109,7 +110,8 @@ def open_masks(
         if len(image.shape) > 3 and any(size != 1 for size in image.shape[3:]):
             raise InputError(f"{path} must hold one volume, got the shape {image.shape}. Split it first.")
         found = check_on_grid(image, path, images[0], paths[0], tolerance_mm=tolerance_mm, advice=advice)
-        if not lazy:
+        # pictures are never large
+        if not lazy or str(path).lower().endswith(PICTURE_EXTENSIONS):
             arrays.append(found.turn(read_volume(image, path)))
         elif found.is_same_axes:
             arrays.append(SlabReader(path))

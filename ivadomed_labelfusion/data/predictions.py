@@ -1,6 +1,7 @@
 """Finding and reading predictions of any tool, and the masks and images they belong to."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 
 from ivadomed_labelfusion.data.archives import load_npz_array
 from ivadomed_labelfusion.data.bids import walk
-from ivadomed_labelfusion.data.entities import is_image
+from ivadomed_labelfusion.data.entities import NIFTI_EXTENSIONS, is_image
 from ivadomed_labelfusion.data.entities import stem as stem_of
-from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM, canonical_orientation, check_on_grid, onto
+from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM, canonical_orientation, check_on_grid, onto, spatial_shape
 from ivadomed_labelfusion.data.masks import to_canonical
 from ivadomed_labelfusion.data.volumes import load_image, read_volume, readable
 from ivadomed_labelfusion.errors import InputError
@@ -163,25 +164,52 @@ def _nnunet_probabilities(found, image, n_classes):
         InputError: If the archive is none, or its largest probabilities are not the label map's in either axes.
     """
     path, labels_path = found.probabilities, found.files[0]
-    data = load_npz_array(path, "probabilities", n_axes=4, what="nnU-Net archive")
-    data = np.moveaxis(data.T, -1, 0)
-    labels = read_volume(image, labels_path)
-    from_canonical = ornt_transform(axcodes2ornt("RAS"), canonical_orientation(image))
-    shapes = []
-    for axes in (data, np.stack([apply_orientation(channel, from_canonical) for channel in data])):
-        shapes.append(axes.shape)
-        if axes.shape == (n_classes + 1, *labels.shape) and _is_largest(axes, labels):
-            return axes[1:]
-    expected = (n_classes + 1, *labels.shape)
-    if expected not in shapes:
+    candidates, shape = _fitting(path, labels_path, image, n_classes)
+    if len(candidates) == 2 and not np.array_equal(*candidates.values()):
+        known = _axes_of_folder(path.parent, n_classes)
+        if known is None:
+            raise InputError(
+                f"{path} fits {labels_path} in the image's axes and in RAS (an empty one does), and no other pair "
+                "in the folder tells which nnU-Net wrote. Give the probabilities as NIfTI files, or remove the archive."
+            )
+        candidates = {known: candidates[known]}
+    if candidates:
+        return next(iter(candidates.values()))[1:]
+    expected = (n_classes + 1, *spatial_shape(image))
+    if shape != expected and sorted(shape[1:]) != sorted(expected[1:]):
         raise InputError(
-            f"{path} must hold background and {n_classes} classes on the grid {labels.shape}, got {shapes[0]}."
+            f"{path} must hold background and {n_classes} classes on the grid {expected[1:]}, got {shape}."
         )
     raise InputError(
         f"{path} must belong to {labels_path}, but its most probable classes are not that label map, neither in its "
         "own axes nor in RAS. Predict again, or remove the file that you do not mean (a label map that was "
         "postprocessed no longer belongs to its probabilities)."
     )
+
+
+def _fitting(path, labels_path, image, n_classes):
+    """Return ``{axes: probabilities}`` of the axes (``own``, ``ras``) that fit the label map, and the shape stored."""
+    data = load_npz_array(path, "probabilities", n_axes=4, what="nnU-Net archive")
+    data = np.moveaxis(data.T, -1, 0)
+    labels = read_volume(image, labels_path)
+    from_canonical = ornt_transform(axcodes2ornt("RAS"), canonical_orientation(image))
+    turned = np.stack([apply_orientation(channel, from_canonical) for channel in data])
+    expected = (n_classes + 1, *labels.shape)
+    found = {"own": data, "ras": turned}
+    fitting = {name: axes for name, axes in found.items() if axes.shape == expected and _is_largest(axes, labels)}
+    return fitting, data.shape
+
+
+@lru_cache(maxsize=8)
+def _axes_of_folder(folder, n_classes):
+    """Return the axes, ``own`` or ``ras``, of the first pair of archive and label map in a folder that tells."""
+    for path in sorted(folder.glob(f"*{NNUNET}")):
+        labels_path = next((other for end in NIFTI_EXTENSIONS if (other := path.with_suffix(end)).exists()), None)
+        if labels_path is not None:
+            fitting, _ = _fitting(path, labels_path, load_image(labels_path), n_classes)
+            if len(fitting) == 1:
+                return next(iter(fitting))
+    return None
 
 
 def _is_largest(probabilities, labels):

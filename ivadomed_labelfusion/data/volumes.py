@@ -43,9 +43,12 @@ def load_image(path):
 
 
 def _not_fetched(path):
+    tool, command = "git-annex", "datalad get"
+    if os.path.isfile(path) and b"git-lfs" in Path(path).read_bytes()[:64]:
+        tool, command = "Git LFS", "git lfs pull --include"
     return (
-        f"{path} is in the dataset, but its content is not on this machine (a link of git-annex). Get it with: "
-        f"datalad get {path}"
+        f"{path} is in the dataset, but its content is not on this machine (a link of {tool}). Get it with: "
+        f"{command} {path}"
     )
 
 

@@ -106,6 +106,23 @@ def test_two_datasets_with_one_subject(dataset, tmp_path_factory):
     assert [labels.subject for labels in found] == ["sub-01", "sub-02", "sub-03"]
 
 
+def test_two_ways_to_one_dataset_are_one_dataset(dataset, tmp_path_factory):
+    link = tmp_path_factory.mktemp("links") / "again"
+    link.symlink_to(dataset)
+    assert len(find_label_sets([dataset, f"{dataset}/../{dataset.name}", link], ["_desc-rater1_label-GM_seg"])) == 2
+
+
+def test_two_images_of_one_stem_are_refused_but_for_the_copy_of_a_picture(dataset):
+    folder = dataset / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    (folder / "sub-01_T2w.png").touch()
+    (folder / "sub-01_T2w.nii.gz").touch()
+    assert find_label_sets(dataset, ["_desc-rater1_label-GM_seg"])[0].image == folder / "sub-01_T2w.png"
+    (folder / "sub-01_T2w.png").rename(folder / "sub-01_T2w.nii")
+    with pytest.raises(InputError, match="Two files are both sub-01_T2w"):
+        find_label_sets(dataset, ["_desc-rater1_label-GM_seg"])
+
+
 def test_a_label_whose_content_was_not_fetched_is_named(dataset):
     path = next(dataset.rglob("sub-01*rater1_label-GM_seg.nii.gz"))
     path.unlink()

@@ -127,6 +127,26 @@ def test_soft_masks_and_255(folder, capsys):
     assert "soft2" in capsys.readouterr().err or not Path("no.nii").exists()
 
 
+@pytest.mark.parametrize("values", [(1, 2, 1), (255, 1, 2), (2, 2, 2), (1, 9, 5)])
+def test_a_lone_class_number_beside_masks_is_refused(folder, capsys, values):
+    for index, (mask, value) in enumerate(zip(MASKS, values, strict=True)):
+        nibabel.Nifti1Image(mask * np.uint8(value), AFFINE).to_filename(f"odd{index}.nii")
+    odd = next(index for index, value in enumerate(values) if 2 <= value <= 9)
+    assert fuse("odd0.nii", "odd1.nii", "odd2.nii", "-o", "no.nii") == 2
+    assert f"odd{odd}.nii" in capsys.readouterr().err
+    assert not Path("no.nii").exists()
+
+
+def test_pictures_are_fused_with_and_without_slabs(folder):
+    from PIL import Image
+
+    for index, mask in enumerate(MASKS):
+        Image.fromarray(mask[:, :, 4].astype(np.uint8) * 255).save(f"r{index}.png")
+    for extra in ([], ["--stream"]):
+        assert fuse("r0.png", "r1.png", "r2.png", "-o", "out.nii", "--overwrite", *extra) == 0
+        np.testing.assert_array_equal(load("out.nii")[..., 0], fusion.fuse(MASKS[..., 4]))
+
+
 def test_two_dimensional_masks(folder):
     for index, mask in enumerate(MASKS):
         nibabel.Nifti1Image(mask[:, :, 4], AFFINE).to_filename(f"flat{index}.nii")
