@@ -42,7 +42,8 @@ def load_masks(
 
     Args:
         label_set (LabelSet): The files.
-        like (nibabel image): The grid they must have; None takes the first mask's.
+        like (nibabel image): The grid they must have; None takes the first mask's, which must be its image's, if that
+            is at hand.
         like_name (str or Path): What that is, for messages.
         canonical (bool): Return the masks in closest canonical (RAS+) order of that grid, else in its own axes.
         soft (bool): Allow soft masks.
@@ -61,6 +62,7 @@ def load_masks(
         image = load_image(path)
         if like is None:
             like, like_name = image, name
+            _check_on_image(label_set, image, name, tolerance_mm, advice)
         found = check_on_grid(image, name, like, like_name, tolerance_mm=tolerance_mm, advice=advice)
         data, codings[path] = read_mask(read_volume(image, path), name, soft=soft)
         data = found.turn(data)
@@ -72,6 +74,17 @@ def load_masks(
             masks = masks.astype(np.float32)
         masks[rater, class_index] = data
     return RaterMasks(to_canonical(masks, like) if canonical else masks, like, codings)
+
+
+def _check_on_image(label_set, mask, name, tolerance_mm, advice):
+    """Refuse a mask that lies elsewhere than its image, where there is one that can be opened."""
+    try:
+        image = None if label_set.image is None else load_image(label_set.image)
+    except InputError:
+        return
+    if image is not None:
+        like_name = f"its image ({label_set.image})"
+        check_on_grid(mask, name, image, like_name, tolerance_mm=tolerance_mm, advice=advice)
 
 
 def to_canonical(data: np.ndarray, like) -> np.ndarray:

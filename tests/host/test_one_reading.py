@@ -180,3 +180,16 @@ def test_every_entrance_refuses_what_is_no_mask_by_its_file(plugin, plain, tmp_p
         config = make_config(template, plain, tmp_path / template)
         with pytest.raises(InputError, match=bad.name):
             dataset(config, tmp_path)
+
+
+def test_masks_that_all_lie_elsewhere_than_their_image_are_refused(plain, tmp_path, capsys):
+    for path in masks(plain):
+        if "sub-02" in path.name:
+            encode(path, lambda mask, affine: nibabel.Nifti1Image(mask, moved(affine, 5)))
+    suffixes = ["--target-suffix", *SUFFIXES[0]]
+    assert main(["fuse", "--bids", str(plain), *suffixes]) == 2
+    assert "its image" in capsys.readouterr().err
+    assert (
+        main(["evaluate", "--bids", str(plain), "--raters-as-predictions", "-o", str(tmp_path / "e"), *suffixes]) == 2
+    )
+    assert "5 mm apart" in capsys.readouterr().err
