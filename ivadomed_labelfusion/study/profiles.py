@@ -17,6 +17,7 @@ _KEYS = {
     "retries",
     "max-jobs-per-second",
     "max-status-checks-per-second",
+    "seconds-between-status-checks",
     "default-resources",
     "set-resources",
     "set-threads",
