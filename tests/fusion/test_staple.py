@@ -354,7 +354,8 @@ class TestProperties:
     @QUICK
     @given(masks=masks_of())
     def test_complement_swaps_foreground_and_background(self, masks):
-        result, complement = brief(masks), brief(1 - masks)
+        # a few steps: where the raters contradict each other wholly, the iteration blows up the last bit's rounding
+        result, complement = staple(masks, max_iter=5), staple(1 - masks, max_iter=5)
         np.testing.assert_allclose(complement.posterior, 1 - result.posterior, atol=1e-6)
         # a class that nobody marked has no rate of its own: both sides then say 1
         if 0 < masks.mean() < 1:
