@@ -18,19 +18,18 @@ MANUAL = "manual segmentation"
 _FUSED = (*METHODS, "consensus")
 
 
-def walk(folder, *, skip: tuple[str, ...] = ()) -> Iterator[Path]:
+def walk(folder) -> Iterator[Path]:
     """Yield the files below a folder, in the order of their names; symbolic links are followed.
 
     A link that leads back to a folder it lies in is not followed again. Links whose target is missing are yielded.
 
     Args:
         folder (str or Path): Where to begin; nothing is yielded if it does not exist.
-        skip (tuple of str): Names of folders that are not entered.
     """
-    yield from _walk(str(folder), skip, (os.path.realpath(folder),))
+    yield from _walk(str(folder), (os.path.realpath(folder),))
 
 
-def _walk(folder, skip, above):
+def _walk(folder, above):
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
@@ -42,15 +41,10 @@ def _walk(folder, skip, above):
             is_folder = False
         if not is_folder:
             yield Path(entry.path)
-        elif entry.name not in skip:
-            real = os.path.realpath(entry.path)
-            if real not in above:
-                yield from _walk(entry.path, skip, (*above, real))
-
-
-def is_bids(folder) -> bool:
-    """Tell whether a folder is the root of a BIDS dataset."""
-    return Path(folder, "dataset_description.json").is_file()
+            continue
+        real = os.path.realpath(entry.path)
+        if real not in above:
+            yield from _walk(entry.path, (*above, real))
 
 
 def find_images(bids_dir, *, subjects: Iterable[str] | None = None) -> dict[str, Path]:
