@@ -9,12 +9,12 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 # what a short run of the plugin is: train and test one candidate, every touched name, the labels' index
 SMOKE = (
     (
-        "tests/host/test_patches.py",
-        "tests/host/test_layouts.py",
+        "tests/hosts/ivadomed2/test_patches.py",
+        "tests/hosts/ivadomed2/test_layouts.py",
         "tests/test_activation.py",
         "tests/test_environment.py",
     ),
-    ("tests/host/test_commands.py", "-k", "softseg_random and template"),
+    ("tests/hosts/ivadomed2/test_commands.py", "-k", "softseg_random and template"),
 )
 TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "jsonschema>=4.20")
 HOST = "ivadomed>=2.9.10,<3"

@@ -23,24 +23,24 @@ def enable():
     from ivadomed_labelfusion.extras import require
 
     require("ivadomed", what="ivadomed_labelfusion.enable()")
-    from ivadomed_labelfusion import host
+    from ivadomed_labelfusion.hosts import ivadomed2
 
-    host.enable()
+    ivadomed2.enable()
 
 
 def disable():
     """Switch the plugin off and restore everything it replaced in ivadomed. Does nothing if it is off already."""
     import sys
 
-    if "ivadomed_labelfusion.host" in sys.modules:
-        sys.modules["ivadomed_labelfusion.host"].disable()
+    if "ivadomed_labelfusion.hosts.ivadomed2" in sys.modules:
+        sys.modules["ivadomed_labelfusion.hosts.ivadomed2"].disable()
 
 
 def is_enabled():
     """Tell whether the plugin is switched on in this process; imports nothing."""
     import sys
 
-    host = sys.modules.get("ivadomed_labelfusion.host")
+    host = sys.modules.get("ivadomed_labelfusion.hosts.ivadomed2")
     return host is not None and host.is_enabled()
 
 

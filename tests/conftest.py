@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 # the core has to do without ivadomed; what is about ivadomed itself is left out where there is none
-collect_ignore = [] if find_spec("ivadomed") else ["host", "attack", "test_activation.py", "test_demo.py"]
+collect_ignore = [] if find_spec("ivadomed") else ["hosts/ivadomed2", "attack", "test_activation.py", "test_demo.py"]
 
 # without byte code every start of ivadomed takes twice as long, and the tests start it often
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

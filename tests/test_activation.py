@@ -81,7 +81,7 @@ def test_an_empty_image_of_one_class_stays_empty():
 def test_equals_ivadomed_on_ordinary_scores(out_channel):
     from ivadomed.models import Unet
 
-    from ivadomed_labelfusion.host.models import SoftSegUnet
+    from ivadomed_labelfusion.hosts.ivadomed2.models import SoftSegUnet
 
     torch.manual_seed(0)
     arguments = {"depth": 2, "n_filters": 4, "out_channel": out_channel}

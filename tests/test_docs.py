@@ -11,7 +11,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 def test_the_plugin_page_lists_every_touched_name():
     pytest.importorskip("ivadomed")
-    from ivadomed_labelfusion.host.patches import PATCHES
+    from ivadomed_labelfusion.hosts.ivadomed2.patches import PATCHES
 
     text = (ROOT / "docs" / "plugin.md").read_text()
     rows = [f"| `ivadomed.{patch.module}.{patch.name}` | {patch.reason} |" for patch in PATCHES]

@@ -116,7 +116,7 @@ def _train_and_test(dataset, candidate, settings, bids_dir, output, seed, title,
 def _ivadomed(arguments, model, epochs, title):
     from tqdm import tqdm
 
-    from ivadomed_labelfusion.host.command import run_ivadomed
+    from ivadomed_labelfusion.hosts.ivadomed2.command import run_ivadomed
 
     model.mkdir(parents=True, exist_ok=True)
     with tqdm(total=epochs, desc=title, unit="epoch", disable=epochs is None) as bar:

@@ -219,7 +219,7 @@ def _weights(output):
     """Return the losses per epoch and the digest of the best weights of a training."""
     import torch
 
-    from ivadomed_labelfusion.host.loading import load
+    from ivadomed_labelfusion.hosts.ivadomed2.loading import load
 
     state = load(output / "best_model.pt").state_dict()
     digest = hashlib.sha256()

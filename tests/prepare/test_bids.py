@@ -74,7 +74,7 @@ def load_in_ivadomed(root, report, contrast, tmp_path, roi=None):
     from ivadomed.loader.bids_dataframe import BidsDataframe
     from ivadomed.loader.bids_dataset import BidsDataset
 
-    from ivadomed_labelfusion.host.layouts import LenientBids
+    from ivadomed_labelfusion.hosts.ivadomed2.layouts import LenientBids
 
     suffixes = target_suffix(report.plan.classes, report.plan.raters)
     parameters = {

@@ -140,7 +140,7 @@ def test_a_subject_without_one_of_the_channels_is_refused(two_contrasts):
 
 def test_saved_splits_are_the_same_for_people_and_for_ivadomed(two_contrasts, tmp_path):
     pytest.importorskip("ivadomed", reason="the extra 'ivadomed' is not installed")
-    from ivadomed_labelfusion.host.restricted import read_split_file
+    from ivadomed_labelfusion.hosts.ivadomed2.restricted import read_split_file
 
     files = find_subjects(two_contrasts, SUFFIXES, ["FLAIR", "T1w"])
     splits = make_splits(files, design="random", n=3)
@@ -187,7 +187,7 @@ def test_ivadomed_reads_the_split_file(two_contrasts, tmp_path, request):
     import pandas as pd
 
     loader_utils = pytest.importorskip("ivadomed.loader.utils")
-    from ivadomed_labelfusion.host.patches import disable, enable
+    from ivadomed_labelfusion.hosts.ivadomed2.patches import disable, enable
 
     enable()
     request.addfinalizer(disable)

@@ -1,5 +1,0 @@
-"""The adapter to ivadomed: the only package that imports it."""
-
-from ivadomed_labelfusion.host.patches import disable, enable, is_enabled
-
-__all__ = ["disable", "enable", "is_enabled"]
