@@ -10,8 +10,8 @@ from ivadomed_labelfusion.demo.settings import CANDIDATES, SETTINGS, demo_config
 from ivadomed_labelfusion.demo.table import collect_results, write_tables
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.extras import require
-from ivadomed_labelfusion.figures import save_figure
 from ivadomed_labelfusion.files import read_json, write_json
+from ivadomed_labelfusion.plots.style import save_figure
 
 
 def run_demo(dataset="ms", *, output, seed=1, quick=False, say=print):

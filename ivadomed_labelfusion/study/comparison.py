@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ivadomed_labelfusion import figures
 from ivadomed_labelfusion.data import predictions as files
 from ivadomed_labelfusion.data.bids import find_label_sets
 from ivadomed_labelfusion.data.grid import canonical_voxel_size_mm
@@ -10,6 +9,7 @@ from ivadomed_labelfusion.data.masks import load_masks
 from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.evaluation.reference import consensus, reference_name
+from ivadomed_labelfusion.plots.slices import crop_around, most_disagreement_slices, slice_axis
 from ivadomed_labelfusion.study.collect import finished_models
 from ivadomed_labelfusion.study.columns import ENTROPY_RATERS
 from ivadomed_labelfusion.study.figures import candidate_label, comparison_figure
@@ -53,13 +53,13 @@ def visual_comparison(study, results):
     average = raters.mean(axis=0, dtype=np.float32)
     image = files.load_background(labels, like)
     spacing = canonical_voxel_size_mm(like)
-    axis = figures.slice_axis(spacing)
-    (index,) = figures.most_disagreement_slices(np.moveaxis(average, 0, -1), 1, axis)
+    axis = slice_axis(spacing)
+    (index,) = most_disagreement_slices(np.moveaxis(average, 0, -1), 1, axis)
 
     def cut(volume):
         return np.take(volume, index, axis=axis - 3)
 
-    box = figures.crop_around(cut(average).max(axis=0) > 0, margin=12)
+    box = crop_around(cut(average).max(axis=0) > 0, margin=12)
     shown = None if image is None else cut(image)[box].astype(np.float32)
     background = np.zeros(cut(average)[0][box].shape, np.float32) if shown is None else shown
     panels = [

@@ -9,8 +9,10 @@ import textwrap
 
 import numpy as np
 
-from ivadomed_labelfusion import figures
-from ivadomed_labelfusion.evaluation.pictures import draw_entropy, draw_reliability, reliability_legend
+from ivadomed_labelfusion.plots import style
+from ivadomed_labelfusion.plots.entropy import draw_entropy
+from ivadomed_labelfusion.plots.reliability import draw_reliability, reliability_legend
+from ivadomed_labelfusion.plots.slices import draw_slice
 from ivadomed_labelfusion.stats import wilcoxon_signed_rank
 from ivadomed_labelfusion.study.columns import (
     ENTROPY_CALIBRATED,
@@ -61,7 +63,7 @@ def candidate_styles(base_of):
         framework = base.partition("_")[0]
         styles[name] = {
             "framework": framework,
-            "color": figures.OKABE_ITO[color],
+            "color": style.OKABE_ITO[color],
             "linestyle": line,
             "filled": framework != "conv",
         }
@@ -76,11 +78,11 @@ def candidate_label(name):
 
 def _grid(n, *, columns=2, height_each=1.85):
     """Return a figure of one column's width and its n panels; more than fit a page become as wide as the page."""
-    width = figures.COLUMN_WIDTH_IN
+    width = style.COLUMN_WIDTH_IN
     if math.ceil(n / columns) > MOST_ROWS:
-        columns, width = 2 * columns, figures.PAGE_WIDTH_IN
+        columns, width = 2 * columns, style.PAGE_WIDTH_IN
     rows = math.ceil(n / columns)
-    figure, axes = figures.new_figure(rows, columns, width=width, height=rows * height_each, squeeze=False)
+    figure, axes = style.new_figure(rows, columns, width=width, height=rows * height_each, squeeze=False)
     for spare in axes.flat[n:]:
         spare.set_visible(False)
     return figure, axes.flat[:n]
@@ -108,7 +110,7 @@ def entropy_figure(results):
     exponent = math.floor(math.log10(largest)) if largest > 0 else 0
     unit = "nats" if exponent == 0 else rf"$10^{{{exponent}}}$ nats"
     top = 1.06 * largest / 10**exponent or 1.0
-    with figures.style():
+    with style.style():
         for axes, name in zip(panels, candidates, strict=True):
             rows = results[results["candidate"] == name].dropna(subset=[ENTROPY_PREDICTION, ENTROPY_RATERS])
             raters, prediction = (rows[which] / 10**exponent for which in (ENTROPY_RATERS, ENTROPY_PREDICTION))
@@ -144,7 +146,7 @@ def reliability_figure(curves, ece, *, form, region, reference="STAPLE"):
     """
     # the legend takes its share of a single row, too
     figure, panels = _grid(len(curves), height_each=_height(curves, 2.6 if len(curves) <= 2 else 2.0))
-    with figures.style():
+    with style.style():
         for index, (axes, (name, curve)) in enumerate(zip(panels, curves.items(), strict=True)):
             draw_reliability(axes, curve)
             axes.set_title(f"{candidate_label(name)}\nECE: {_percent(ece[name])}")
@@ -180,9 +182,9 @@ def composite_figure(results, styles):
     """
     scores = results.dropna(subset=["composite_score"])
     means = scores.groupby("candidate")["composite_score"].mean().sort_values(ascending=False)
-    figure, axes = figures.new_figure(width=figures.COLUMN_WIDTH_IN, height=0.42 * len(means) + 0.7)
+    figure, axes = style.new_figure(width=style.COLUMN_WIDTH_IN, height=0.42 * len(means) + 0.7)
     keyed, starred = scores.set_index(["split", "image_id"]), False
-    with figures.style():
+    with style.style():
         axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
         for place, name in enumerate(means.index):
             values = keyed.loc[keyed["candidate"] == name, "composite_score"]
@@ -234,10 +236,10 @@ def validation_loss_figure(losses, styles, *, split=None):
         for framework, title in titles.items()
     }
     groups = {title: chosen for title, chosen in groups.items() if chosen}
-    figure, panels = figures.new_figure(
-        len(groups), 1, width=figures.COLUMN_WIDTH_IN, height=1.8 * len(groups), squeeze=False
+    figure, panels = style.new_figure(
+        len(groups), 1, width=style.COLUMN_WIDTH_IN, height=1.8 * len(groups), squeeze=False
     )
-    with figures.style():
+    with style.style():
         for axes, (title, chosen) in zip(panels[:, 0], groups.items(), strict=True):
             for name in chosen:
                 for one, curve in losses[losses["candidate"] == name].groupby("split"):
@@ -281,8 +283,8 @@ def radar_figure(results, models, class_names, styles):
     means = _radar_means(results, models, class_names)
     spokes = list(means.index)
     angles = np.linspace(0, 2 * np.pi, len(spokes), endpoint=False)
-    figure, axes = figures.new_figure(width=figures.COLUMN_WIDTH_IN, height=4.1, subplot_kw={"projection": "polar"})
-    with figures.style():
+    figure, axes = style.new_figure(width=style.COLUMN_WIDTH_IN, height=4.1, subplot_kw={"projection": "polar"})
+    with style.style():
         for name in means.columns:
             radii = [_radius(means.loc[spoke], means.loc[spoke, name], METRICS[spoke].best) for spoke in spokes]
             axes.plot(
@@ -360,15 +362,13 @@ def comparison_figure(panels, *, class_names, spacing_mm, title=None):
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
 
-    colors = [
-        figures.OKABE_ITO[name] for name in ("vermillion", "sky blue", "yellow", "bluish green", "reddish purple")
-    ]
+    colors = [style.OKABE_ITO[name] for name in ("vermillion", "sky blue", "yellow", "bluish green", "reddish purple")]
     shape = next(image.shape for _, image, _ in panels if image is not None)
     ratio = min(max(shape[1] * spacing_mm[1] / (shape[0] * spacing_mm[0]), 0.5), 2.0)
-    figure, axes = _grid(len(panels), columns=3, height_each=figures.COLUMN_WIDTH_IN / 3 * ratio + 0.2)
-    with figures.style():
+    figure, axes = _grid(len(panels), columns=3, height_each=style.COLUMN_WIDTH_IN / 3 * ratio + 0.2)
+    with style.style():
         for axis, (name, image, soft) in zip(axes, panels, strict=True):
-            figures.draw_slice(axis, image, spacing=spacing_mm)
+            draw_slice(axis, image, spacing=spacing_mm)
             axis.set_title(name, fontsize=6)
             if soft is not None:
                 total = soft.sum(axis=0)
@@ -392,7 +392,7 @@ def write_figure(figure, folder, name, *, overwrite=False):
     """Save a figure as ``<name>.png`` and ``<name>.svg``; return the two paths."""
     paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg")]
     for path in paths:
-        figures.save_figure(figure, path, overwrite=overwrite, dpi=300)
+        style.save_figure(figure, path, overwrite=overwrite, dpi=300)
     return paths
 
 

@@ -3,21 +3,20 @@
 import numpy as np
 import pytest
 
-from ivadomed_labelfusion import figures
-from ivadomed_labelfusion.evaluation import pictures
 from ivadomed_labelfusion.metrics import reliability_curve
+from ivadomed_labelfusion.plots import entropy, reliability, style
 
 
 def bands(curve):
     """Draw the curve; return the number of bands by colour, and the title."""
     from matplotlib.colors import to_hex
 
-    _, axes = figures.new_figure()
-    pictures.draw_reliability(axes, curve)
+    _, axes = style.new_figure()
+    reliability.draw_reliability(axes, curve)
     colors = [to_hex(patch.get_facecolor()) for patch in axes.patches]
     counts = {
         name: colors.count(color.lower())
-        for name, color in (("over", pictures.OVERCONFIDENT), ("under", pictures.UNDERCONFIDENT))
+        for name, color in (("over", style.OVERCONFIDENT), ("under", style.UNDERCONFIDENT))
     }
     return counts, axes.get_title()
 
@@ -48,8 +47,8 @@ def test_an_undefined_curve_is_said_so():
 
 
 def test_entropy_scatter_has_identity_line_and_errors():
-    _, axes = figures.new_figure()
-    pictures.draw_entropy(axes, [1.0, 2.0], [2.0, 4.0])
+    _, axes = style.new_figure()
+    entropy.draw_entropy(axes, [1.0, 2.0], [2.0, 4.0])
     assert axes.get_title() == "MAE: 1.5   MSE: 2.5"
     x, y = axes.lines[0].get_data()
     np.testing.assert_array_equal(x, y)

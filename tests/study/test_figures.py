@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from simulated_study import CANDIDATES, CLASSES
 
-from ivadomed_labelfusion import figures as shared
 from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve, reliability_curve
+from ivadomed_labelfusion.plots import style
 from ivadomed_labelfusion.study.columns import ENTROPY_PREDICTION, ENTROPY_RATERS, column, display_name
 from ivadomed_labelfusion.study.comparison import choose_image
 from ivadomed_labelfusion.study.figures import (
@@ -36,7 +36,7 @@ def test_every_figure_is_one_column_wide_and_its_text_is_readable(simulated):
     results = add_composite(results, CLASSES)
     made = [entropy_figure(results), composite_figure(results, STYLES), radar_figure(results, models, CLASSES, STYLES)]
     for figure in made:
-        assert figure.get_size_inches()[0] == shared.COLUMN_WIDTH_IN
+        assert figure.get_size_inches()[0] == style.COLUMN_WIDTH_IN
         sizes = [text.get_fontsize() for text in figure.findobj(match=lambda item: hasattr(item, "get_fontsize"))]
         assert min(sizes) >= 6
 
@@ -136,7 +136,7 @@ def test_many_candidates_need_no_more_than_a_page(simulated):
     one = results[results["candidate"] == "conv_staple"]
     many = pd.concat([one.assign(candidate=f"own_{index:02d}") for index in range(12)])
     width, height = entropy_figure(many).get_size_inches()
-    assert width == shared.PAGE_WIDTH_IN
+    assert width == style.PAGE_WIDTH_IN
     assert height < 9
 
 
@@ -208,7 +208,7 @@ def test_candidates_differ_in_colour_or_line():
     names = [*CANDIDATES, "conv_ensemble", "softseg_ensemble", "mine", "yours", "mine_staple", "fourth"]
     styles = candidate_styles({name: name if name in CANDIDATES else "conv_staple" for name in names})
     assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == len(names)
-    assert {style["color"] for style in styles.values()} <= set(shared.OKABE_ITO.values())
+    assert {style["color"] for style in styles.values()} <= set(style.OKABE_ITO.values())
 
 
 def test_soft_maps_are_as_opaque_as_they_are_probable():
@@ -240,4 +240,4 @@ def test_figures_are_written_as_png_and_svg_and_equal_each_time(simulated, tmp_p
     again = write_figure(composite_figure(results, STYLES), tmp_path / "again", "composite")
     assert paths[1].read_bytes() == again[1].read_bytes()
     width, _ = Image.open(paths[0]).size
-    assert width == round(shared.COLUMN_WIDTH_IN * 300)
+    assert width == round(style.COLUMN_WIDTH_IN * 300)
