@@ -26,26 +26,28 @@ MASKS = random_masks(1, 4, (7, 6, 5))
 
 
 @pytest.fixture
-def kofn():
+def myown():
     """A method of one's own."""
 
-    @fusion.method("kofn", title="k of n", binary_only=True, graded=False)
-    def kofn(patterns: Patterns, *, min_votes: Annotated[int, "fewest votes", Limits(at_least=1)] = 2) -> Consensus:
+    @fusion.method("myown", title="k of n", binary_only=True, graded=False)
+    def myown(patterns: Patterns, *, min_votes: Annotated[int, "fewest votes", Limits(at_least=1)] = 2) -> Consensus:
         """Mark what enough raters marked."""
         marked = patterns.votes.sum(axis=1) >= min_votes
         return Consensus(patterns, marked, marked.astype(float))
 
     yield kofn
-    del fusion.METHODS["kofn"]
+    del fusion.METHODS["myown"]
 
 
-def test_a_method_of_ones_own_in_python(kofn):
+def test_a_method_of_ones_own_in_python(myown):
     for min_votes in (1, 2, 4):
-        np.testing.assert_array_equal(fusion.fuse(MASKS, "kofn", min_votes=min_votes), MASKS.sum(axis=0) >= min_votes)
-    result = fusion.consensus(MASKS, "kofn")
-    assert (result.method, result.parameters) == ("kofn", {"min_votes": 2})
-    assert kofn.__doc__ == "Mark what enough raters marked."
-    np.testing.assert_array_equal(fusion.leave_one_rater_out(MASKS, "kofn").consensus[0].labels(), MASKS[1:].sum(0) > 1)
+        np.testing.assert_array_equal(fusion.fuse(MASKS, "myown", min_votes=min_votes), MASKS.sum(axis=0) >= min_votes)
+    result = fusion.consensus(MASKS, "myown")
+    assert (result.method, result.parameters) == ("myown", {"min_votes": 2})
+    assert myown.__doc__ == "Mark what enough raters marked."
+    np.testing.assert_array_equal(
+        fusion.leave_one_rater_out(MASKS, "myown").consensus[0].labels(), MASKS[1:].sum(0) > 1
+    )
     for options, message in (
         ({"min_votes": 0}, "min_votes must be a whole number >= 1, got 0"),
         ({"min_votes": 1.5}, "whole number"),
@@ -54,33 +56,33 @@ def test_a_method_of_ones_own_in_python(kofn):
         ({"weights": [1] * 4}, "takes no option 'weights'; it takes min_votes, region, margin"),
     ):
         with pytest.raises(InputError, match=message):
-            fusion.fuse(MASKS, "kofn", **options)
+            fusion.fuse(MASKS, "myown", **options)
 
 
-def test_masks_only(kofn):
+def test_masks_only(myown):
     maps = random_label_maps(1, 4, (6, 5), 3)
     with pytest.raises(InputError, match="takes masks of one class, got the labels"):
-        fusion.fuse(maps, "kofn")
+        fusion.fuse(maps, "myown")
     by_class = np.stack([maps == 1, maps == 2], axis=1)
-    np.testing.assert_array_equal(fusion.fuse_classes(by_class, "kofn"), by_class.sum(axis=0) >= 2)
+    np.testing.assert_array_equal(fusion.fuse_classes(by_class, "myown"), by_class.sum(axis=0) >= 2)
 
 
-def test_a_method_of_ones_own_in_the_command_and_over_a_dataset(kofn, tmp_path, capsys):
+def test_a_method_of_ones_own_in_the_command_and_over_a_dataset(myown, tmp_path, capsys):
     folder = tmp_path / "data" / "derivatives" / "labels" / "sub-01" / "anat"
     folder.mkdir(parents=True)
     paths = [folder / f"sub-01_T2w_desc-rater{rater}_label-GM_seg.nii.gz" for rater in range(4)]
     for path, mask in zip(paths, MASKS, strict=True):
         nibabel.Nifti1Image(mask, np.eye(4)).to_filename(path)
     out = tmp_path / "out.nii"
-    assert main(["fuse", *map(str, paths), "--method", "kofn", "--min-votes", "3", "-o", str(out)]) == 0
+    assert main(["fuse", *map(str, paths), "--method", "myown", "--min-votes", "3", "-o", str(out)]) == 0
     np.testing.assert_array_equal(np.asanyarray(nibabel.load(out).dataobj), MASKS.sum(axis=0) >= 3)
-    assert "kofn of 4 masks" in capsys.readouterr().out
+    assert "myown of 4 masks" in capsys.readouterr().out
     text = " ".join(get_parser().format_help().split())
     assert "k of n" in text
-    assert "--min-votes N kofn: fewest votes" in text
+    assert "--min-votes N myown: fewest votes" in text
     suffixes = [path.name.removeprefix("sub-01_T2w").removesuffix(".nii.gz") for path in paths]
-    written = write_fused(tmp_path / "data", suffixes, ["kofn", "staple"], posterior=True).written
-    names = ["kofn_label-GM_seg", "staple_label-GM_seg", "staple_label-GM_softseg"]
+    written = write_fused(tmp_path / "data", suffixes, ["myown", "staple"], posterior=True).written
+    names = ["myown_label-GM_seg", "staple_label-GM_seg", "staple_label-GM_softseg"]
     assert [path.name for path in written] == [f"sub-01_T2w_desc-{name}.nii.gz" for name in names]
 
 
@@ -89,29 +91,29 @@ def test_a_method_of_ones_own_in_check_schema_and_study():
     script = """if True:
         from ivadomed_labelfusion import fusion
 
-        @fusion.method("kofn")
-        def kofn(patterns: fusion.Patterns, *, min_votes: int = 2, weights: object) -> fusion.Consensus: ...
+        @fusion.method("myown")
+        def myown(patterns: fusion.Patterns, *, min_votes: int = 2, weights: object) -> fusion.Consensus: ...
 
         from ivadomed_labelfusion.config import check_config, json_schema, load_template
         from ivadomed_labelfusion.experiment.candidates import resolve_candidates
 
         config = load_template("ms_conv_staple")
         for options in ({}, {"min_votes": 3}, {"min_votes": "3"}, {"ties": "lowest"}):
-            config["transformation"]["FuseRaters"] = {"method": "kofn", **options}
+            config["transformation"]["FuseRaters"] = {"method": "myown", **options}
             print([str(problem) for problem in check_config(config)])
         schema = json_schema()["properties"]["transformation"]["properties"]["FuseRaters"]["properties"]
         print(schema["method"]["enum"][-1], schema["min_votes"]["type"])
-        print(resolve_candidates("softseg_kofn")[0].overrides)
+        print(resolve_candidates("softseg_myown")[0].overrides)
     """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "[]",
         "[]",
         "[\"error: transformation.FuseRaters.min_votes: must be a whole number, got '3'.\"]",
-        "[\"error: transformation.FuseRaters: Method kofn takes no option 'ties'; it takes min_votes, weights, region, "
+        "[\"error: transformation.FuseRaters: Method myown takes no option 'ties'; it takes min_votes, weights, region, "
         'margin."]',
-        "kofn integer",
-        "{'transformation': {'FuseRaters': {'method': 'kofn'}}}",
+        "myown integer",
+        "{'transformation': {'FuseRaters': {'method': 'myown'}}}",
     ]
 
 
