@@ -35,7 +35,7 @@ def myown():
         marked = patterns.votes.sum(axis=1) >= min_votes
         return Consensus(patterns, marked, marked.astype(float))
 
-    yield kofn
+    yield myown
     del fusion.METHODS["myown"]
 
 
@@ -110,8 +110,8 @@ def test_a_method_of_ones_own_in_check_schema_and_study():
         "[]",
         "[]",
         "[\"error: transformation.FuseRaters.min_votes: must be a whole number, got '3'.\"]",
-        "[\"error: transformation.FuseRaters: Method myown takes no option 'ties'; it takes min_votes, weights, region, "
-        'margin."]',
+        "[\"error: transformation.FuseRaters: Method myown takes no option 'ties'; it takes min_votes, weights, "
+        'region, margin."]',
         "myown integer",
         "{'transformation': {'FuseRaters': {'method': 'myown'}}}",
     ]
