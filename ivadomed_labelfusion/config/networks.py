@@ -43,11 +43,24 @@ def wrong_networks(config):
     if applied and applied[0] not in ("FiLMedUnet", "HeMISUnet"):
         block, model = applied[0], {**default, **_section(config, applied[0])}
     crop = _section(_section(config, "transformation"), "CenterCrop").get("size")
-    if "Modified3D" in (block if applied else str(name)) or model.get("is_2d") is False:
+    if uses_subvolumes(config):
         yield from _wrong_subvolumes(block, model, crop, is_modified="Modified3D" in (block if applied else str(name)))
     elif "length_2D" in model or "stride_2D" in model:
         yield from _wrong_patches(block, model, crop)
     yield from _wrong_passes(config)
+
+
+def uses_subvolumes(config):
+    """Tell whether a configuration trains a 3D model, whose samples are subvolumes.
+
+    Args:
+        config (Mapping): A configuration whose sections are objects; keys that are absent are fine.
+    """
+    default = _section(config, "default_model")
+    applied = [name for name in MODELS if _section(config, name).get("applied") is True]
+    if applied and applied[0] not in ("FiLMedUnet", "HeMISUnet"):
+        default = {**default, **_section(config, applied[0]), "name": applied[0]}
+    return "Modified3D" in str(default.get("name")) or default.get("is_2d") is False
 
 
 def _section(config, name):

@@ -16,6 +16,7 @@ import torch
 from loguru import logger
 
 from ivadomed_labelfusion.config.check import is_nested, raise_on_errors, uses_plugin
+from ivadomed_labelfusion.config.networks import uses_subvolumes
 from ivadomed_labelfusion.data import texts
 from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
@@ -149,7 +150,7 @@ def run_command(original):
     """Wrap ``ivadomed.main.run_command``: remember the configuration of the run and seed every generator."""
 
     def wrapped(context, *args, **kwargs):
-        _check_options(**kwargs)
+        _check_options(context, **kwargs)
         if uses_plugin(context) and context["command"] == "train":
             seed_everything(context["split_dataset"]["random_seed"])
         _context.set(context)
@@ -186,13 +187,15 @@ def run_command(original):
     return wrapped
 
 
-def _check_options(thr_increment=None, n_gif=0, overlap_2d=None, **_others):
+def _check_options(context, thr_increment=None, n_gif=0, overlap_2d=None, **_others):
     """Refuse options of the command line that ivadomed would meet after hours of training, or work on for ever."""
     # 0.001: a thousand thresholds are searched
     if thr_increment is not None and not 0.001 <= thr_increment < 1:
         raise InputError(f"--thr-increment (-t) must be a number from 0.001 to 1, got {thr_increment}.")
     if not 0 <= n_gif <= 1000:
         raise InputError(f"--gif (-g) must be a whole number from 0 to 1000, got {n_gif}.")
+    if n_gif and uses_subvolumes(context):
+        raise InputError("--gif (-g) shows slices of 2D models. Leave it out for a 3D model.")
     if overlap_2d is not None and (len(overlap_2d) != 2 or min(overlap_2d) < 0):
         raise InputError(f"--overlap-2d must be two whole numbers of at least 0, got {overlap_2d}.")
 
