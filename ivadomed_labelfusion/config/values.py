@@ -136,8 +136,8 @@ _GPUS = Kind(
 )
 _SUFFIXES = Kind(
     "a list of suffixes, one per class, or a list of raters' suffixes per class",
-    _list_of(lambda entry: isinstance(entry, str) or _list_of(_is_text)(entry)),
-    _array({"anyOf": [{"type": "string"}, _array(_TEXT_SCHEMA)]}),
+    _list_of(lambda entry: _is_text(entry) or _list_of(_is_text)(entry)),
+    _array({"anyOf": [_TEXT_SCHEMA, _array(_TEXT_SCHEMA)]}),
 )
 _WEIGHTS = Kind(
     "an object from names to numbers",

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 from skimage.exposure import equalize_adapthist as _equalize
 
+from ivadomed_labelfusion.errors import InputError
+
 _STOCK = imed_transforms.ElasticTransform
 
 
@@ -73,6 +75,23 @@ class ElasticTransform(_STOCK):
             return []
         alpha, sigma = np.random.uniform(*self.alpha_range), np.random.uniform(*self.sigma_range)  # noqa: NPY002
         return [alpha, sigma, int(np.random.randint(2**31 - 1))]  # noqa: NPY002
+
+
+def resample(original: Any) -> Any:
+    """Wrap ``ivadomed.transforms.Resample.__call__``, which may leave an image without a voxel and go on."""
+
+    def wrapped(self, sample, metadata=None):
+        result = original(self, sample, metadata)
+        parts = result[0] if isinstance(result[0], list) else [result[0]]
+        if any(isinstance(part, np.ndarray) and part.size == 0 for part in parts):
+            given = sample[0] if isinstance(sample, list) else sample
+            raise InputError(
+                "transformation.Resample (hspace, wspace, dspace) leaves nothing of an image of "
+                f"{'x'.join(map(str, np.shape(given)))} voxels. Use smaller spacings, in mm."
+            )
+        return result
+
+    return wrapped
 
 
 def prepare_transforms(original: Any) -> Any:

@@ -44,9 +44,21 @@ def check_files(context):
         )
     for path in _paths(context):
         texts.check_participants(path)
+    _check_output(context)
     for key, path in _models(context):
         if path and not Path(path).exists():
             raise InputError(f"{key} must be a model, but {path} does not exist.")
+
+
+def _check_output(context):
+    """Refuse a folder whose path ivadomed would cut in two: predictions would be written elsewhere, over each other."""
+    folder = str(context["path_output"])
+    suffixes = [suffix for suffix in context["loader_parameters"]["target_suffix"][:1] if isinstance(suffix, str)]
+    for part in (*suffixes, ".nii.gz"):
+        if context["command"] != "segment" and part in folder:
+            raise InputError(
+                f"path_output (-po) must not hold {part!r}, by which ivadomed names predictions, got {folder}."
+            )
 
 
 def _models(context):

@@ -14,8 +14,10 @@ from ivadomed.loader.sample_meta_data import SampleMetadata
 from ivadomed.loader.utils import update_metadata
 from skimage.exposure import equalize_adapthist
 
+from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.ivadomed2.augmentation import equalize_adapthist as equalized
-from tests.builders.tiny import make_config, make_dataset, write_config
+from ivadomed_labelfusion.hosts.ivadomed2.boxes import box_of
+from tests.builders.tiny import make_config, make_dataset, suffix, write_config
 
 ELASTIC = {"alpha_range": [28.0, 30.0], "sigma_range": [3.5, 4.5], "p": 1.0}
 
@@ -188,12 +190,20 @@ def test_a_modified_unet_with_film_and_nothing_but_sizes(ivadomed, tmp_path):
             "loader_parameters.slice_filter_params.classifier_path must be a model",
         ),
         ({"is_2d": False}, ("-g", "1"), "--gif (-g) shows slices of 2D models"),
+        ({}, ("-po", "run.nii.gz/out"), "path_output (-po) must not hold '.nii.gz'"),
+        (
+            {"transformation": {"Resample": {"hspace": 100, "wspace": 100}}},
+            (),
+            "transformation.Resample (hspace, wspace, dspace) leaves nothing of an image of 24x20 voxels",
+        ),
     ],
 )
-def test_what_would_fail_later_is_refused_at_once(ivadomed, tmp_path, capfd, changes, arguments, message):
-    data = make_dataset(tmp_path / "data", n_subjects=2)
+def test_what_would_fail_later_is_refused_at_once(ivadomed, tmp_path, capfd, monkeypatch, changes, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    data = make_dataset(tmp_path / "data", n_subjects=4)
     config = make_config("ms_conv_random", data, tmp_path / "out", crop=(16, 16, 16))
     config["loader_parameters"]["slice_filter_params"] |= changes.pop("slice_filter_params", {})
+    config["transformation"] |= changes.pop("transformation", {})
     if "is_2d" in changes:
         config["default_model"].update(changes, length_3D=[16] * 3, stride_3D=[16] * 3)
     else:
@@ -202,3 +212,37 @@ def test_what_would_fail_later_is_refused_at_once(ivadomed, tmp_path, capfd, cha
     path.write_text(json.dumps(config))
     assert ivadomed("--train", "-c", path, *arguments) == 2
     assert message in capfd.readouterr().err
+
+
+def test_a_path_that_holds_the_suffix_of_the_label_is_refused(ivadomed, tmp_path, capfd):
+    """ivadomed would cut it there, and write all predictions over each other into the folder above."""
+    data = make_dataset(tmp_path / "data", n_subjects=4)
+    config = make_config("ms_conv_staple", data, tmp_path / f"run{suffix(1, 'lesion')}/out")
+    config["loader_parameters"]["target_suffix"] = [suffix(1, "lesion")]
+    del config["transformation"]["FuseRaters"], config["evaluation_parameters"]["inter_rater"]
+    assert ivadomed("--train", "-c", write_config(tmp_path / "config.json", config)) == 2
+    assert "path_output (-po) must not hold '_desc-rater1_label-lesion_seg'" in capfd.readouterr().err
+
+
+def test_boxes_of_a_model_with_several_raters(ivadomed, tmp_path):
+    data = make_dataset(tmp_path / "data", n_subjects=4)
+    first = make_config("ms_conv_average", data, tmp_path / "first", epochs=1)
+    assert not isinstance(ivadomed("--train", "-c", write_config(tmp_path / "first.json", first)), int)
+    config = make_config("ms_conv_average", data, tmp_path / "out", epochs=1)
+    config["object_detection_params"] = {
+        "object_detection_path": str(tmp_path / "first/model"),
+        "safety_factor": [1.5, 1.5, 1.0],
+    }
+    path, out = write_config(tmp_path / "config.json", config), tmp_path / "out"
+    assert not isinstance(ivadomed("--train", "-c", path), int)
+    boxes = json.loads((out / "bounding_boxes.json").read_text())
+    assert len(boxes) == 4
+    assert not isinstance(ivadomed("--test", "-c", path), int)
+    assert len(pandas.read_csv(out / "results_eval/evaluation_3Dmetrics.csv")) == 1
+
+
+@pytest.mark.parametrize(("boxes", "message"), [({}, "Remove that file"), ({"a.nii.gz": []}, "finds nothing in a")])
+def test_images_without_a_box(plugin, boxes, message):
+    assert box_of({"a.nii.gz": [[1, 2, 3, 4, 5, 6], [0] * 6]}, "a.nii.gz") == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(InputError, match=message):
+        box_of(boxes, "a.nii.gz")
