@@ -200,7 +200,8 @@ def _n_splits(text):
 
 
 def _overrides(parsed):
-    from ivadomed_labelfusion.experiment.candidates import check_left_to_the_study, merge_patch
+    from ivadomed_labelfusion.config.patches import merge_patch
+    from ivadomed_labelfusion.experiment.candidates import check_left_to_the_study
 
     shorthands = {
         "training_parameters.training_time.num_epochs": parsed.epochs,
@@ -232,7 +233,8 @@ def _overrides(parsed):
 
 
 def _study_from_arguments(parsed):
-    from ivadomed_labelfusion.experiment.candidates import DATASETS, resolve_candidates
+    from ivadomed_labelfusion.config.candidates import DATASETS
+    from ivadomed_labelfusion.experiment.candidates import resolve_candidates
     from ivadomed_labelfusion.experiment.plan import Study
     from ivadomed_labelfusion.experiment.run import count_gpus
     from ivadomed_labelfusion.experiment.splits import PAPER_SPLITS

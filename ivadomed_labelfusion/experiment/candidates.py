@@ -11,19 +11,13 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ivadomed_labelfusion.config.templates import load_template
+from ivadomed_labelfusion.config.candidates import ENSEMBLES, PAPER_CANDIDATES
+from ivadomed_labelfusion.config.patches import leaves, raters_first
 from ivadomed_labelfusion.config.yaml_files import read_yaml
 from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.experiment.records import is_name
-from ivadomed_labelfusion.files import read_json
 
-FRAMEWORKS = ("conv", "softseg")
-FUSIONS = ("staple", "average", "random")
-PAPER_CANDIDATES = tuple(f"{framework}_{fusion}" for framework in FRAMEWORKS for fusion in FUSIONS)
-ENSEMBLES = tuple(f"{framework}_ensemble" for framework in FRAMEWORKS)
-DATASETS = ("scgm", "ms")
-RATER_TRANSFORMS = ("FuseRaters", "SampleRater")
 _USER_KEYS = ("name", "base", "overrides", "raters", "ensemble")
 # keys that the study gives every model itself, and what to use instead
 _SET_BY_THE_STUDY = {
@@ -154,97 +148,6 @@ def check_left_to_the_study(patch, where):
         for key, instead in _SET_BY_THE_STUDY.items():
             if f"{touched}.".startswith(f"{key}.") or key.startswith(f"{touched}."):
                 raise InputError(f"{where} must leave {key} to the study, got {touched}. {instead}")
-
-
-def leaves(patch, prefix=()):
-    """Yield ``(key path, value)`` of everything that a merge patch sets or removes."""
-    for key, value in patch.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, (*prefix, key))
-        else:
-            yield (*prefix, key), value
-
-
-def merge_patch(target, patch):
-    """Return ``target`` with a JSON Merge Patch (RFC 7396) applied; neither argument is changed."""
-    if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    merged = copy.deepcopy(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return merged
-
-
-def base_config(template, base):
-    """Return the configuration of one of the six on a template.
-
-    Args:
-        template (str): ``scgm``, ``ms``, or the path of a configuration for another dataset. Of a path, everything is
-            kept but the keys in which the shipped templates of the six differ (of ``ms`` for one class, of ``scgm`` for
-            several), which are set as there.
-        base (str): One of `PAPER_CANDIDATES`.
-
-    Returns:
-        dict
-
-    Raises:
-        InputError: If the file is missing, has no ``target_suffix``, or a section that is no object.
-    """
-    if template in DATASETS:
-        return load_template(f"{template}_{base}")
-    config = read_json(template)
-    try:
-        suffixes = nested_target_suffix(config["loader_parameters"]["target_suffix"])
-    except (KeyError, TypeError):
-        raise InputError(
-            f"{template} must have loader_parameters.target_suffix: one list of raters per class."
-        ) from None
-    dataset = "ms" if len(suffixes) == 1 else "scgm"
-    shipped = {name: load_template(f"{dataset}_{name}") for name in PAPER_CANDIDATES}
-    for path in _differing_paths(list(shipped.values())):
-        if path[0] not in ("model_name", "path_output"):
-            _copy_path(shipped[base], config, path, template)
-    return raters_first(config)
-
-
-def raters_first(config):
-    """Return a configuration whose rater transforms come first: raters meet before anything resamples their masks."""
-    transformation = config.get("transformation")
-    if not isinstance(transformation, dict):
-        # the check of configurations says so
-        return config
-    first = {name: transformation[name] for name in RATER_TRANSFORMS if name in transformation}
-    rest = {name: value for name, value in transformation.items() if name not in first}
-    return {**config, "transformation": {**first, **rest}}
-
-
-def _differing_paths(configs, prefix=()):
-    """Yield the shortest key paths below which the configurations differ, except inside lists and plain values."""
-    keys = dict.fromkeys(key for config in configs for key in config)
-    for key in keys:
-        values = [config.get(key) for config in configs]
-        if all(value == values[0] for value in values):
-            continue
-        # a loss or a fusion is one decision: its parameters must not be mixed with another's
-        if all(isinstance(value, dict) for value in values) and key not in ("loss", *RATER_TRANSFORMS):
-            yield from _differing_paths(values, (*prefix, key))
-        else:
-            yield (*prefix, key)
-
-
-def _copy_path(source, target, path, where):
-    for depth, key in enumerate(path[:-1], start=1):
-        source = source.get(key, {})
-        target = target.setdefault(key, {})
-        if not isinstance(target, dict):
-            raise InputError(f"{where}: {'.'.join(path[:depth])} must be a JSON object, got {target!r}.")
-    if path[-1] in source:
-        target[path[-1]] = copy.deepcopy(source[path[-1]])
-    else:
-        target.pop(path[-1], None)
 
 
 def training_config(config, *, raters):

@@ -9,10 +9,6 @@ from dataclasses import dataclass
 
 KEYS = ("candidate", "split", "subject", "image_id")
 REFERENCE = "conv_staple"
-# the six of Table 1
-PAPER_CANDIDATES = tuple(
-    f"{framework}_{fusion}" for framework in ("conv", "softseg") for fusion in ("staple", "average", "random")
-)
 
 
 @dataclass(frozen=True)

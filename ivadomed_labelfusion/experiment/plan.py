@@ -15,21 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ivadomed_labelfusion._version import __version__
+from ivadomed_labelfusion.config.candidates import DATASETS, ENSEMBLES, PAPER_CANDIDATES, base_config
+from ivadomed_labelfusion.config.patches import leaves, merge_patch, raters_first
 from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.reference import reference_name
 from ivadomed_labelfusion.evaluation.settings import settings_from_config
-from ivadomed_labelfusion.experiment.candidates import (
-    DATASETS,
-    ENSEMBLES,
-    PAPER_CANDIDATES,
-    Candidate,
-    base_config,
-    check_left_to_the_study,
-    leaves,
-    merge_patch,
-    raters_first,
-)
+from ivadomed_labelfusion.experiment.candidates import Candidate, check_left_to_the_study
 from ivadomed_labelfusion.experiment.records import CANDIDATE, STUDY, check_fields
 from ivadomed_labelfusion.files import read_json, resolve
 

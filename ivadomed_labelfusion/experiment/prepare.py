@@ -6,11 +6,12 @@ from pathlib import Path
 
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.config.check import raise_on_errors
+from ivadomed_labelfusion.config.patches import merge_patch
 from ivadomed_labelfusion.data.bids import find_label_sets
 from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.settings import settings_from_config
-from ivadomed_labelfusion.experiment.candidates import merge_patch, training_config
+from ivadomed_labelfusion.experiment.candidates import training_config
 from ivadomed_labelfusion.experiment.plan import SETTINGS, Study, load_study
 from ivadomed_labelfusion.experiment.records import STUDY, check_fields
 from ivadomed_labelfusion.experiment.splits import (

@@ -1,6 +1,7 @@
 """From results per image to one line per candidate and metric, with the tests against the reference."""
 
-from ivadomed_labelfusion.experiment.columns import METRICS, PAPER_CANDIDATES, REFERENCE, classes_of, column
+from ivadomed_labelfusion.config.candidates import PAPER_CANDIDATES
+from ivadomed_labelfusion.experiment.columns import METRICS, REFERENCE, classes_of, column
 from ivadomed_labelfusion.stats import compare_candidates, composite_score
 
 SIGNIFICANCE = 0.05

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from ivadomed_labelfusion.experiment.columns import PAPER_CANDIDATES, REFERENCE
+from ivadomed_labelfusion.config.candidates import FUSION_SETTINGS, PAPER_CANDIDATES
+from ivadomed_labelfusion.experiment.columns import REFERENCE
 
 # what a comparison may expect beside a difference above (1) or below (-1) zero
 SAME, DIFFERS = "same", "differs"
-_FUSIONS = ("staple", "average", "random")
-_SIX = PAPER_CANDIDATES
 # columns that belong to no table: signed differences whose sign is the finding
 ENTROPY_BIAS = "entropy_bias"
 # the paper's diagrams leave out confidence 1.0, nearly all background with normalised ReLU; `exact` counts every voxel
@@ -55,24 +54,27 @@ class Claim:
 
 
 def _frameworks(metric, sign):
-    return tuple(Comparison(metric, f"softseg_{fusion}", f"conv_{fusion}", sign) for fusion in _FUSIONS)
+    return tuple(Comparison(metric, f"softseg_{fusion}", f"conv_{fusion}", sign) for fusion in FUSION_SETTINGS)
 
 
 def _best(metric, winner, sign):
-    return tuple(Comparison(metric, winner, other, sign) for other in _SIX if other != winner)
+    return tuple(Comparison(metric, winner, other, sign) for other in PAPER_CANDIDATES if other != winner)
 
 
 def _top_two(metric, sign):
     """SoftSeg-STAPLE and SoftSeg-RandomSampling against the other four."""
     winners = ("softseg_staple", "softseg_random")
     return tuple(
-        Comparison(metric, winner, other, sign) for winner in winners for other in _SIX if other not in winners
+        Comparison(metric, winner, other, sign)
+        for winner in winners
+        for other in PAPER_CANDIDATES
+        if other not in winners
     )
 
 
 def _against_reference(metric, expected):
     """Every candidate but Conv-STAPLE against it, each with what is expected of it."""
-    return tuple(Comparison(metric, name, REFERENCE, expected[name]) for name in _SIX if name != REFERENCE)
+    return tuple(Comparison(metric, name, REFERENCE, expected[name]) for name in PAPER_CANDIDATES if name != REFERENCE)
 
 
 CLAIMS = (
@@ -113,13 +115,13 @@ CLAIMS = (
         "conventional_overconfident",
         "Conventional models are overconfident where confidence is below 1, for each fusion: it exceeds accuracy.",
         "Section 3.3, Figure 4",
-        tuple(Comparison(OVERCONFIDENCE, f"conv_{fusion}", None, 1) for fusion in _FUSIONS),
+        tuple(Comparison(OVERCONFIDENCE, f"conv_{fusion}", None, 1) for fusion in FUSION_SETTINGS),
     ),
     Claim(
         "conventional_overconfident_exact",
         "Conventional models are overconfident over every voxel, for each fusion.",
         "Section 3.3, with the exact ECE",
-        tuple(Comparison(OVERCONFIDENCE_EXACT, f"conv_{fusion}", None, 1) for fusion in _FUSIONS),
+        tuple(Comparison(OVERCONFIDENCE_EXACT, f"conv_{fusion}", None, 1) for fusion in FUSION_SETTINGS),
     ),
     Claim(
         "softseg_average_underconfident",
@@ -144,7 +146,7 @@ CLAIMS = (
         "conventional_underestimates_entropy",
         "Conventional models give less entropy than the raters for each fusion.",
         "Section 3.1, Figure 1",
-        tuple(Comparison(ENTROPY_BIAS, f"conv_{fusion}", None, -1) for fusion in _FUSIONS),
+        tuple(Comparison(ENTROPY_BIAS, f"conv_{fusion}", None, -1) for fusion in FUSION_SETTINGS),
     ),
     Claim(
         "average_overestimates_entropy",
@@ -236,14 +238,14 @@ CLAIMS = (
         "composite_scores_differ",
         "The composite score of each of the other five differs from Conv-STAPLE's (p < 0.05).",
         "Section 3.4, Figure 5a",
-        _against_reference("composite_score", dict.fromkeys(_SIX, DIFFERS)),
+        _against_reference("composite_score", dict.fromkeys(PAPER_CANDIDATES, DIFFERS)),
         datasets=("scgm",),
     ),
     Claim(
         "only_conv_random_has_lower_dice",
         "Conv-RandomSampling has a lower Dice than Conv-STAPLE (p < 0.05); the other four do not differ from it.",
         "Section 3.4, Table 3b",
-        _against_reference("dice", {**dict.fromkeys(_SIX, SAME), "conv_random": -1}),
+        _against_reference("dice", {**dict.fromkeys(PAPER_CANDIDATES, SAME), "conv_random": -1}),
         datasets=("ms",),
     ),
     Claim(
@@ -251,7 +253,9 @@ CLAIMS = (
         "Conv-RandomSampling and SoftSeg-RandomSampling have a lower composite score than Conv-STAPLE (p < 0.05); the "
         "other three do not differ from it.",
         "Section 3.4, Figure 5b",
-        _against_reference("composite_score", {**dict.fromkeys(_SIX, SAME), "conv_random": -1, "softseg_random": -1}),
+        _against_reference(
+            "composite_score", {**dict.fromkeys(PAPER_CANDIDATES, SAME), "conv_random": -1, "softseg_random": -1}
+        ),
         datasets=("ms",),
     ),
     Claim(

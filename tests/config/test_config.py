@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivadomed_labelfusion.config import check_config, keys, load_template, raise_on_errors, template_names
+from ivadomed_labelfusion.config import (
+    TEMPLATES_DIR,
+    check_config,
+    keys,
+    load_template,
+    raise_on_errors,
+    template_names,
+)
+from ivadomed_labelfusion.config.templates import template_text, write_templates
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation import settings_from_config
 
@@ -40,6 +48,16 @@ def difference(first, second):
 
 def test_there_are_the_six_candidates_on_both_datasets():
     assert template_names() == sorted(f"{dataset}_{name}" for dataset in ("ms", "scgm") for name in CANDIDATES)
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_the_files_are_the_candidates_written_out(name):
+    assert (TEMPLATES_DIR / f"{name}.json").read_text(encoding="utf-8") == template_text(load_template(name))
+
+
+def test_no_other_templates_lie_about(tmp_path):
+    write_templates(tmp_path)
+    assert sorted(path.name for path in TEMPLATES_DIR.iterdir()) == sorted(path.name for path in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", template_names())

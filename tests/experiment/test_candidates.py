@@ -6,18 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ivadomed_labelfusion.config.candidates import PAPER_CANDIDATES, base_config
 from ivadomed_labelfusion.config.check import check_config
+from ivadomed_labelfusion.config.patches import merge_patch, raters_first
 from ivadomed_labelfusion.config.templates import load_template
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.experiment.candidates import (
-    PAPER_CANDIDATES,
-    base_config,
-    merge_patch,
-    raters_first,
-    read_user_candidates,
-    resolve_candidates,
-    training_config,
-)
+from ivadomed_labelfusion.experiment.candidates import read_user_candidates, resolve_candidates, training_config
 
 YAML = """
 - name: softseg_majority
