@@ -102,7 +102,10 @@ def _wrong_activation(config, default):
     if activation is not None and activation not in _ACTIVATIONS:
         yield "default_model.final_activation", f"must be one of {', '.join(_ACTIVATIONS)}, got {activation!r}."
     elif activation == "softmax" and isinstance(classes, list) and len(classes) == 1:
-        yield "default_model.final_activation", "softmax needs two classes or more. Use sigmoid for one class."
+        yield (
+            "default_model.final_activation",
+            "softmax of one class is 1 everywhere, whatever the network learns. Use sigmoid.",
+        )
 
 
 def _sizes(value, n):

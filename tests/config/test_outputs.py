@@ -177,7 +177,7 @@ def test_counts_of_a_schedule_are_whole_numbers(schedule, key):
     ("changes", "key", "message"),
     [
         ({"default_model__final_activation": "tanh"}, "default_model.final_activation", "sigmoid, relu, softmax"),
-        ({"default_model__final_activation": "softmax"}, "default_model.final_activation", "two classes"),
+        ({"default_model__final_activation": "softmax"}, "default_model.final_activation", "1 everywhere"),
         ({"default_model__name": "UNet3D"}, "default_model.name", "Modified3DUNet"),
         ({"default_model__name": "Modified3DUNet"}, "default_model.is_2d", "needs false"),
         ({"default_model__film_layers": [1] * 10}, "default_model.film_layers", "FiLMedUnet only"),
