@@ -182,6 +182,7 @@ KNOWN_KEYS = {
         "is_input_dropout": VALUE,
         "metadata_type": VALUE,
         "allow_missing_raters": VALUE,
+        "fast_loader": VALUE,
     },
     "split_dataset": {
         "fname_split": VALUE,

@@ -259,6 +259,7 @@ KINDS = {
         "is_input_dropout": _FLAG,
         "metadata_type": _or_null(_ANY_TEXT),
         "allow_missing_raters": _FLAG,
+        "fast_loader": _FLAG,
     },
     "split_dataset": {
         "fname_split": _or_null(_ANY_TEXT),
