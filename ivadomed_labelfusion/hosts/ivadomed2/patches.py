@@ -93,6 +93,7 @@ PATCHES = (
     Patch("inference", "joblib", restricted.FilmJoblib(), _PICKLE),
     Patch("loader.utils", "joblib", restricted.SplitJoblib(), _PICKLE + "; reads splits as JSON, too"),
     Patch("losses", "LossCombination", losses.LossCombination, "evaluates the names of its losses as code"),
+    Patch("losses", "AdapWingLoss", losses.AdapWingLoss, "makes a mask that is always 1 on the CPU, slowly"),
     Patch("training", "load_checkpoint", loading.load_checkpoint, "swallows errors and detaches the scheduler"),
     Patch(
         "training", "train", training.train, "a resumed training repeats all epochs and forgets its best", wraps=True
