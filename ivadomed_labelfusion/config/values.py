@@ -291,6 +291,7 @@ KINDS = {
         "scheduler": {"initial_lr": _at_most(_POSITIVE, 1e6), "lr_scheduler": _OBJECT},
         "balance_samples": {"applied": _FLAG, "type": _TEXT},
         "mixup_alpha": _or_null(_POSITIVE),
+        "export_onnx": _FLAG,
         "transfer_learning": {"retrain_model": _or_null(_ANY_TEXT), "retrain_fraction": _SHARE, "reset": _FLAG},
     },
     "default_model": _MODEL,

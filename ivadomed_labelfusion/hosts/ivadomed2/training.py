@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from ivadomed_labelfusion.environment import version_numbers
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.hosts.ivadomed2 import transfer
+from ivadomed_labelfusion.hosts.ivadomed2 import run, transfer
 from ivadomed_labelfusion.hosts.ivadomed2.early_stopping import with_mode
 from ivadomed_labelfusion.hosts.ivadomed2.loading import TrainingTorch, read_checkpoint
 from ivadomed_labelfusion.hosts.ivadomed2.speed.batches import BatchSource, CountedSampler
@@ -105,10 +105,20 @@ def get_scheduler(original):
     return wrapped
 
 
+class NotWantedError(Exception):
+    """ivadomed logs why a model was not exported, and goes on."""
+
+
 def save_onnx_model(original):
-    """Wrap ``ivadomed.utils.save_onnx_model``: torch >= 2.9 no longer exports as it asks for, older ones do."""
+    """Wrap ``ivadomed.utils.save_onnx_model``: torch >= 2.9 no longer exports as it asks for, older ones do.
+
+    With ``training_parameters.export_onnx`` false nothing is exported, and the export of an earlier training is removed.
+    """
 
     def wrapped(model, inputs, model_path):
+        if not run.current_context().get("training_parameters", {}).get("export_onnx", True):
+            Path(model_path).unlink(missing_ok=True)
+            raise NotWantedError("training_parameters.export_onnx is false, so none is written")
         # before 2.9 the exporter that is used here fails on up-sampling
         export = original if version_numbers(torch.__version__) < (2, 9) else _export_onnx
         export(model, inputs, model_path)
