@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivadomed_labelfusion import figures, fusion
+from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.coding import BINARY, CLASS_NUMBERS, Coding, refusal
 from ivadomed_labelfusion.data.entities import stem
@@ -16,6 +16,8 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import resolve, write_json
 from ivadomed_labelfusion.fusion.patterns import REGIONS
 from ivadomed_labelfusion.fusion.report import report_of_patterns
+from ivadomed_labelfusion.plots import style
+from ivadomed_labelfusion.plots.fusion import fusion_figure
 
 # what the command offers for masks on other grids
 GRID_ADVICE = (
@@ -100,7 +102,7 @@ def fuse_files(
     if report:
         write_json(report, content, overwrite=overwrite)
     if figure:
-        figures.save_figure(drawn, figure, overwrite=overwrite)
+        style.save_figure(drawn, figure, overwrite=overwrite)
     return _summary(result, method, output)
 
 
@@ -126,7 +128,7 @@ def _check_outputs(volumes, report, figure, inputs, overwrite):
     for paths, endings in (
         (volumes, (".nii", ".nii.gz")),
         ([report], (".json",)),
-        ([figure], figures.FORMATS),
+        ([figure], style.FORMATS),
     ):
         for path in paths:
             if path and not str(path).lower().endswith(endings):
@@ -240,7 +242,7 @@ def _figure(result, arrays, names, image, background, first, tolerance_mm):
         # of label maps, the figure shows foreground against background
         soft = upright(1.0 - result.posterior[0])
     spacing = np.array(voxel_size_mm(image))
-    return figures.fusion_figure(
+    return fusion_figure(
         [upright(array) for array in arrays],
         names,
         soft,

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from ivadomed_labelfusion.config import load_template
 
-CANDIDATES = ("conv_staple", "conv_average", "conv_random", "softseg_staple", "softseg_average", "softseg_random")
-
 
 @dataclass(frozen=True)
 class DemoSettings:
@@ -49,7 +47,7 @@ def demo_config(dataset, candidate, settings, *, bids_dir, output_dir, seed):
 
     Args:
         dataset (str): ``ms`` or ``scgm``.
-        candidate (str): One of ``CANDIDATES``.
+        candidate (str): One of `config.candidates.PAPER_CANDIDATES`.
         settings (DemoSettings): The sizes.
         bids_dir (str or Path): Dataset.
         output_dir (str or Path): Output folder of this candidate.

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ivadomed_labelfusion import figures
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.evaluation import pictures
 from ivadomed_labelfusion.evaluation.reference import reference_name
 from ivadomed_labelfusion.evaluation.subject import PREFIX
 from ivadomed_labelfusion.files import write_json, write_text
 from ivadomed_labelfusion.locks import only_one
 from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve
+from ivadomed_labelfusion.plots import disagreement, entropy, reliability, style
 
 TABLE = "evaluation.csv"
 RATER_TABLE = "evaluation_raters.csv"
@@ -107,7 +106,7 @@ class ResultWriter:
         name = _file_name(result.subject)
         self._written(write_json, self.output_dir / SUBJECTS / f"{name}.json", _subject_content(result))
         if result.slices:
-            figure = pictures.disagreement_figure(
+            figure = disagreement.disagreement_figure(
                 result.slices,
                 result.details["class_names"],
                 title=f"{result.subject}: slices of most disagreement",
@@ -175,7 +174,7 @@ class ResultWriter:
         rows, count = self.evaluation.rows, len(self.evaluation.rows)
         over = f"{count} image{'s' if count != 1 else ''}"
         if self.evaluation.pooled:
-            figure = pictures.reliability_figure(self.evaluation.pooled, title=f"Reliability over {over}")
+            figure = reliability.reliability_figure(self.evaluation.pooled, title=f"Reliability over {over}")
             self._save_figure(figure, "reliability.png")
         entropies = {}
         for form in ("paper", "shannon"):
@@ -186,7 +185,7 @@ class ResultWriter:
                     [row[name] for row in rows.values()] if name in known else None for name in names
                 )
         if entropies:
-            self._save_figure(pictures.entropy_figure(entropies, title=f"Entropy of {over}"), "entropy.png")
+            self._save_figure(entropy.entropy_figure(entropies, title=f"Entropy of {over}"), "entropy.png")
 
     def _write_table(self, name, rows):
         columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -202,7 +201,7 @@ class ResultWriter:
 
     def _save_figure(self, figure, name):
         path = self.output_dir / FIGURES / name
-        figures.save_figure(figure, path, overwrite=self.overwrite, dpi=150)
+        style.save_figure(figure, path, overwrite=self.overwrite, dpi=150)
         self.evaluation.files.append(path)
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ivadomed_labelfusion import figures
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.reference import consensus
 from ivadomed_labelfusion.evaluation.settings import Settings
@@ -29,6 +28,7 @@ from ivadomed_labelfusion.metrics.overlap import (
 from ivadomed_labelfusion.metrics.sets import energy_distance_of_iou, hungarian_of_iou, iou_of_counts
 from ivadomed_labelfusion.metrics.streaming import collect
 from ivadomed_labelfusion.metrics.surface import bounding_box, surface_distances
+from ivadomed_labelfusion.plots.slices import crop_around, most_disagreement_slices, slice_axis
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def _own_values(column, value, names):
 
 def _slices(image, raters, reference, prediction, voxel_size_mm, count):
     """Return the slices on which the raters disagree most, all cut out along the same box around the masks."""
-    axis = figures.slice_axis(voxel_size_mm) if raters.ndim > 4 else None
+    axis = slice_axis(voxel_size_mm) if raters.ndim > 4 else None
     box = bounding_box(raters.any(axis=(0, 1)))
     if axis is None:
         chosen = [None]
@@ -272,7 +272,7 @@ def _slices(image, raters, reference, prediction, voxel_size_mm, count):
         # only the raters' bounding box, because their average would take as much memory as the image
         inside = np.moveaxis(raters[(slice(None), slice(None), *box)].mean(axis=0, dtype=np.float32), 0, -1)
         gap = max(1, reference.shape[axis + 1] // 20)
-        near = figures.most_disagreement_slices(inside, count, axis, min_gap=gap)
+        near = most_disagreement_slices(inside, count, axis, min_gap=gap)
         chosen = [box[axis].start + index for index in near]
 
     def take(array, index):
@@ -286,7 +286,7 @@ def _slices(image, raters, reference, prediction, voxel_size_mm, count):
         | (take(prediction, index) >= 0.5).any(0)
         for index in chosen
     ]
-    plane = figures.crop_around(np.logical_or.reduce(marked))
+    plane = crop_around(np.logical_or.reduce(marked))
     return tuple(
         SliceView(
             index=0 if axis is None else int(index),

@@ -17,7 +17,7 @@ from ivadomed_labelfusion.evaluation import (
     write_results,
 )
 from ivadomed_labelfusion.metrics import registry
-from tests.evaluation.synthetic import AFFINE, SHAPE, make_bids, save
+from tests.builders.synthetic import AFFINE, SHAPE, make_bids, save
 
 FEW = settings_from_config({"metrics": ["dice", "brier"], "disagreement_slices": 0})
 

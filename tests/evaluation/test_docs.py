@@ -35,7 +35,7 @@ def test_the_settings_shown_are_the_defaults():
 
 
 def test_every_column_is_documented():
-    from tests.evaluation.synthetic import raters_of
+    from tests.builders.synthetic import raters_of
 
     raters = raters_of(1)
     from ivadomed_labelfusion.evaluation import evaluate_subject

@@ -11,7 +11,7 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation import Settings, evaluate_raters, evaluate_subject, settings_from_config
 from ivadomed_labelfusion.evaluation.validation import validation_functions
 from ivadomed_labelfusion.metrics import registry
-from tests.evaluation.synthetic import raters_of
+from tests.builders.synthetic import raters_of
 
 OPTIONS = {"class_names": ["lesion"], "voxel_size_mm": (1.0, 1.0, 3.0), "subject": "sub-01"}
 TWO = {**OPTIONS, "class_names": ["GM", "WM"]}

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import average, fuse, staple
-from tests.fusion.oracle import ball_masks, itk_staple, random_masks
+from tests.builders.oracle import ball_masks, itk_staple, random_masks
 
 # raters who agree no better than chance take thousands of iterations, which these properties do not need
 brief = functools.partial(staple, max_iter=50)

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import METHODS, OPTIONS, average, fuse, intersection, majority, simple, union
-from tests.fusion.oracle import ball_masks, random_label_maps, random_masks
+from tests.builders.oracle import ball_masks, random_label_maps, random_masks
 
 MASKS = st.integers(1, 6).flatmap(
     lambda n: arrays.arrays(

@@ -8,8 +8,8 @@ from ivadomed.loader import utils as imed_loader_utils
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.ivadomed2.training import EpochDataLoader
-from tests.hosts.ivadomed2.loading import dataset
-from tests.tiny import make_config, make_dataset, suffix
+from tests.builders.loading import dataset
+from tests.builders.tiny import make_config, make_dataset, suffix
 
 SHAPE = (24, 20, 4)
 PATCHES = {"default_model__length_2D": [8, 8], "default_model__stride_2D": [8, 8]}

@@ -13,8 +13,8 @@ import pytest
 import ivadomed_labelfusion
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.ivadomed2.layouts import LenientBids
-from tests.hosts.ivadomed2.loading import context_of, dataset, table
-from tests.tiny import make_config, make_dataset, save, suffix
+from tests.builders.loading import context_of, dataset, table
+from tests.builders.tiny import make_config, make_dataset, save, suffix
 
 LABELS = ("GM", "WM")
 
