@@ -112,7 +112,7 @@ class NotWantedError(Exception):
 def save_onnx_model(original):
     """Wrap ``ivadomed.utils.save_onnx_model``: torch >= 2.9 no longer exports as it asks for, older ones do.
 
-    With ``training_parameters.export_onnx`` false nothing is exported, and the export of an earlier training is removed.
+    With ``training_parameters.export_onnx`` false nothing is exported, and an earlier export is removed.
     """
 
     def wrapped(model, inputs, model_path):

@@ -11,8 +11,8 @@ from loguru import logger
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.ivadomed2.run import seed_everything
 from ivadomed_labelfusion.hosts.ivadomed2.training import EpochDataLoader
-from tests.hosts.ivadomed2.loading import dataset
-from tests.tiny import make_config, make_dataset
+from tests.builders.loading import dataset
+from tests.builders.tiny import make_config, make_dataset
 
 COLLATE = {"collate_fn": imed_loader_utils.imed_collate}
 DRAWN = ("rotation", "scale", "translation", "reverse")

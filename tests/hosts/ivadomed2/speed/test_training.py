@@ -2,7 +2,7 @@
 
 import json
 
-from tests.tiny import make_config, make_dataset, write_config
+from tests.builders.tiny import make_config, make_dataset, write_config
 
 
 def small(folder, template="ms_softseg_average", **changes):
