@@ -105,15 +105,20 @@ _FROM_OVERLAPS = (
 )
 
 
+def _is_batch(prediction, ground_truth):
+    if not isinstance(prediction, np.ndarray) or not isinstance(ground_truth, np.ndarray):
+        return False
+    return prediction.ndim in (4, 5) and prediction.shape == ground_truth.shape and prediction.dtype.kind == "f"
+
+
 def metric_manager(original):
     """Wrap ``MetricManager.__call__``: ivadomed's own metrics of a batch at once, any other sample by sample."""
     from_overlaps = {getattr(imed_metrics, name): name for name in _FROM_OVERLAPS}
     hausdorff = imed_metrics.hausdorff_score
 
     def wrapped(self, prediction, ground_truth):
-        prediction, ground_truth = np.asarray(prediction), np.asarray(ground_truth)
-        fits = prediction.ndim in (4, 5) and prediction.shape == ground_truth.shape and prediction.dtype.kind == "f"
-        if not fits:
+        # the threshold search gives lists of samples of any shapes
+        if not _is_batch(prediction, ground_truth):
             original(self, prediction, ground_truth)
             return
         overlaps = _Overlaps(prediction, ground_truth)

@@ -55,3 +55,7 @@ def test_samples_of_another_kind_are_left_to_ivadomed(stock_call):
     manager = imed_metrics.MetricManager([imed_metrics.dice_score])
     metric_manager(stock_call)(manager, np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]]))
     assert manager.result_dict["dice_score"] == [0.0, 1.0]
+    shapes = [(1, 4, 5), (1, 6, 5)]
+    pairs = [np.ones(shape, np.float32) for shape in shapes], [np.ones(shape, np.float32) for shape in shapes]
+    metric_manager(stock_call)(manager, *pairs)
+    assert manager.result_dict["dice_score"] == [0.0, 1.0, 1.0, 1.0]
