@@ -182,6 +182,7 @@ KNOWN_KEYS = {
         "is_input_dropout": VALUE,
         "metadata_type": VALUE,
         "allow_missing_raters": VALUE,
+        "fast_loader": VALUE,
     },
     "split_dataset": {
         "fname_split": VALUE,
@@ -203,6 +204,7 @@ KNOWN_KEYS = {
         "scheduler": {"initial_lr": VALUE, "lr_scheduler": ANY},
         "balance_samples": dict.fromkeys(("applied", "type"), VALUE),
         "mixup_alpha": VALUE,
+        "export_onnx": VALUE,
         "transfer_learning": dict.fromkeys(("retrain_model", "retrain_fraction", "reset"), VALUE),
     },
     "default_model": {**_MODEL, "normalization": VALUE},

@@ -259,6 +259,7 @@ KINDS = {
         "is_input_dropout": _FLAG,
         "metadata_type": _or_null(_ANY_TEXT),
         "allow_missing_raters": _FLAG,
+        "fast_loader": _FLAG,
     },
     "split_dataset": {
         "fname_split": _or_null(_ANY_TEXT),
@@ -290,6 +291,7 @@ KINDS = {
         "scheduler": {"initial_lr": _at_most(_POSITIVE, 1e6), "lr_scheduler": _OBJECT},
         "balance_samples": {"applied": _FLAG, "type": _TEXT},
         "mixup_alpha": _or_null(_POSITIVE),
+        "export_onnx": _FLAG,
         "transfer_learning": {"retrain_model": _or_null(_ANY_TEXT), "retrain_fraction": _SHARE, "reset": _FLAG},
     },
     "default_model": _MODEL,
