@@ -136,8 +136,8 @@ _GPUS = Kind(
 )
 _SUFFIXES = Kind(
     "a list of suffixes, one per class, or a list of raters' suffixes per class",
-    _list_of(lambda entry: isinstance(entry, str) or _list_of(_is_text)(entry)),
-    _array({"anyOf": [{"type": "string"}, _array(_TEXT_SCHEMA)]}),
+    _list_of(lambda entry: _is_text(entry) or _list_of(_is_text)(entry)),
+    _array({"anyOf": [_TEXT_SCHEMA, _array(_TEXT_SCHEMA)]}),
 )
 _WEIGHTS = Kind(
     "an object from names to numbers",
@@ -149,7 +149,18 @@ _ONE_OR_MORE = Kind(
     lambda value: is_number(value) or _list_of(is_number)(value),
     {"anyOf": [_NUMBER_SCHEMA, _array(_NUMBER_SCHEMA)]},
 )
+_NUMBER_OR_RANGE = Kind(
+    "a number or a list of 2 numbers",
+    lambda value: is_number(value) or _list_of(is_number, 2)(value),
+    {"anyOf": [_NUMBER_SCHEMA, _array(_NUMBER_SCHEMA, 2)]},
+)
+_BINS = Kind(
+    "a list of at least one number",
+    lambda value: bool(value) and _list_of(is_number)(value),
+    {**_array(_NUMBER_SCHEMA), "minItems": 1},
+)
 _UNIT = Kind("vox or mm3", lambda value: value in ("vox", "mm3"), {"enum": ["vox", "mm3"]})
+_UNIT_OR_RATIO = _one_of("vox", "mm3", "ratio")
 _APPLIED = Kind(
     'a list of "im", "gt" and "roi"',
     _list_of(lambda entry: entry in ("im", "gt", "roi")),
@@ -198,9 +209,9 @@ _TRANSFORMS = {
     "DilateGT": {"dilation_factor": _at_most(_NOT_NEGATIVE, 100)},
     "RandomAffine": {
         "degrees": Kind(
-            "a number of at least 0 or a list of 2 or 3 numbers",
-            lambda value: _NOT_NEGATIVE.is_right(value) or _list_of(is_number, 2, 3)(value),
-            {"anyOf": [_NOT_NEGATIVE.schema, _array(_NUMBER_SCHEMA, 2, 3)]},
+            "a number of at least 0 or a list of 2 numbers",
+            lambda value: _NOT_NEGATIVE.is_right(value) or _list_of(is_number, 2)(value),
+            {"anyOf": [_NOT_NEGATIVE.schema, _array(_NUMBER_SCHEMA, 2)]},
         ),
         "translate": _or_null(_SHARES),
         "scale": _or_null(_SHARES),
@@ -211,7 +222,7 @@ _TRANSFORMS = {
     "Clahe": {"clip_limit": _POSITIVE, "kernel_size": _at_most(_SIZE, 10_000)},
     "HistogramClipping": {"min_percentile": _PERCENT, "max_percentile": _PERCENT},
     "RandomGamma": {"log_gamma_range": _RANGE, "p": _SHARE},
-    "RandomBiasField": {"coefficients": _ONE_OR_MORE, "order": _at_most(_WHOLE, 20), "p": _SHARE},
+    "RandomBiasField": {"coefficients": _NUMBER_OR_RANGE, "order": _at_most(_WHOLE, 20), "p": _SHARE},
     "RandomBlur": {"sigma_range": _RANGE, "p": _SHARE},
     "FuseRaters": {
         "ties": _one_of(*TIES),
@@ -305,8 +316,8 @@ KINDS = {
     },
     "evaluation_parameters": {
         "object_detection_metrics": _FLAG,
-        "target_size": {"unit": _UNIT, "thr": _ONE_OR_MORE},
-        "overlap": {"unit": _UNIT, "thr": _ONE_OR_MORE},
+        "target_size": {"unit": _UNIT, "thr": _BINS},
+        "overlap": {"unit": _UNIT_OR_RATIO, "thr": _ONE_OR_MORE},
     },
     "transformation": {name: {**kinds, **_COMMON} for name, kinds in _TRANSFORMS.items()},
 }

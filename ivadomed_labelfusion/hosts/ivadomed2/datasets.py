@@ -24,6 +24,7 @@ from ivadomed_labelfusion.data.entities import stem
 from ivadomed_labelfusion.data.labels import plain_label
 from ivadomed_labelfusion.data.masks import load_masks
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.hosts.ivadomed2.boxes import box_of
 from ivadomed_labelfusion.hosts.ivadomed2.dataframe import complete_acquisitions
 from ivadomed_labelfusion.hosts.ivadomed2.images import check_channels
 from ivadomed_labelfusion.hosts.ivadomed2.labels import FusedLabels, MarkedImage, OwnLabels
@@ -266,7 +267,8 @@ class RaterBidsDataset(RaterSamples, BidsDataset):
         rows = bids_df.df.set_index("filename", drop=False)
         boxes = imed_obj_detect.load_bounding_boxes(
             object_detection_params,
-            rows.loc[[name for images in images_of.values() for name in images], "path"].to_list(),
+            # of all sets: the boxes are kept in a file, which the next set reads
+            bids_df.df.loc[~bids_df.is_label(), "path"].to_list(),
             slice_axis,
             contrast_params["contrast_lst"],
         )
@@ -314,7 +316,7 @@ class RaterBidsDataset(RaterSamples, BidsDataset):
         metadata = row.to_dict()
         metadata[MetadataKW.CONTRAST] = row["suffix"]
         if boxes:
-            metadata[MetadataKW.BOUNDING_BOX] = boxes[str(row["path"])][0]
+            metadata[MetadataKW.BOUNDING_BOX] = box_of(boxes, str(row["path"]))
         if metadata_choice == MetadataKW.MRI_PARAMS:
             complete = [
                 imed_film.check_isMRIparam(name, metadata, row["filename"], self.metadata) for name in self.metadata

@@ -26,7 +26,9 @@ class LossCombination(_STOCK):
         for name in losses_list:
             if name not in LOSSES or name == _STOCK.__name__:
                 raise InputError(f"training_parameters.loss.losses_list must hold names of losses, got {name!r}.")
-        super().__init__(losses_list, params_list)
+        # ivadomed's own initialiser asks for the name in its module, which is this class
+        torch.nn.Module.__init__(self)
+        self.losses_list, self.params_list = losses_list, params_list
 
     def forward(self, input, target):
         """Return the sum of the losses of ``input`` and ``target``, a scalar."""

@@ -8,7 +8,6 @@ import importlib
 import importlib.metadata
 import sys
 import warnings
-from dataclasses import dataclass
 
 from ivadomed_labelfusion.environment import is_supported_host
 from ivadomed_labelfusion.hosts.ivadomed2 import (
@@ -33,35 +32,9 @@ from ivadomed_labelfusion.hosts.ivadomed2 import (
     volumes,
 )
 from ivadomed_labelfusion.hosts.ivadomed2.dataframe import RaterBidsDataframe
+from ivadomed_labelfusion.hosts.ivadomed2.patch_row import Patch
 from ivadomed_labelfusion.hosts.ivadomed2.speed import metrics as speed_metrics
-
-
-@dataclass(frozen=True)
-class Patch:
-    """One touched name.
-
-    Attributes:
-        module (str): Module of ivadomed.
-        name (str): Name in it; ``Class.method`` for a method.
-        value (object): The replacement, or with ``wraps`` a function that makes it from the original.
-        reason (str): Why.
-        wraps (bool): Whether ``value`` is called with the original.
-        is_new (bool): Whether the name is added to ivadomed rather than replaced.
-    """
-
-    module: str
-    name: str
-    value: object
-    reason: str
-    wraps: bool = False
-    is_new: bool = False
-
-    @property
-    def is_due(self):
-        """Whether the row can be applied: scripts do things when they are imported, and wait until somebody does."""
-        # each script defines main() at its end, so that it is there when the script is wholly imported
-        return not self.module.startswith("scripts.") or hasattr(sys.modules.get(f"ivadomed.{self.module}"), "main")
-
+from ivadomed_labelfusion.hosts.ivadomed2.steps import STEPS
 
 _UNSAFE = "torch.load without an allow-list fails on torch >= 2.6, or would run code from a file"
 _ENDS = "a volume ends where its last slice or patch arrives, so that filtered ones run into one another"
@@ -74,6 +47,7 @@ _OUTSIDE_TRAINING = "several raters per class are refused or misread outside tra
 PATCHES = (
     Patch("transforms", "FuseRaters", transforms.FuseRaters, "loader transform: fused labels", is_new=True),
     Patch("transforms", "SampleRater", transforms.SampleRater, "loader transform: one rater at a time", is_new=True),
+    *STEPS,
     Patch("models", "SoftSegUnet", models.SoftSegUnet, "U-Net with normalised ReLU", is_new=True),
     Patch(
         "models", "SoftSegModified3DUNet", models.SoftSegModified3DUNet, "3D U-Net with normalised ReLU", is_new=True
