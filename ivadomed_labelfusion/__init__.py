@@ -9,8 +9,8 @@
     with lf.ivadomed.enabled():                                 # what the `ivadomed` command does by itself
         ...
 
-The rooms are ``fusion``, ``sampling``, ``metrics``, ``stats``, ``evaluation``, ``plots`` and ``ivadomed``. Everything is
-loaded when it is first used, so that the import costs milliseconds.
+The rooms are ``fusion``, ``sampling``, ``metrics``, ``stats``, ``evaluation``, ``plots`` and ``ivadomed``. Everything
+is loaded when it is first used, so that the import costs milliseconds.
 """
 
 import importlib
