@@ -4,6 +4,8 @@ A section maps its keys to the keys one level below, to None where anything may 
 value. A contract test compares the table with the installed ivadomed.
 """
 
+from ivadomed_labelfusion.fusion import all_options
+
 VALUE = {}
 ANY = None
 
@@ -31,19 +33,11 @@ TRANSFORMS = {
     "NumpyToTensor": (),
 }
 
+# parameters of FuseRaters besides the options of its method
+FUSION_COMMON = ("method", "multiclass", "region", "margin", "weights")
+
 PLUGIN_TRANSFORMS = {
-    "FuseRaters": (
-        "method",
-        "multiclass",
-        "region",
-        "margin",
-        "weights",
-        "ties",
-        "confidence_weight",
-        "tol",
-        "max_iter",
-        "alpha",
-    ),
+    "FuseRaters": (*FUSION_COMMON, *all_options()),
     "SampleRater": ("policy", "unit", "seed", "weights", "validation"),
 }
 

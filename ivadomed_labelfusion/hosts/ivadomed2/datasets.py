@@ -125,7 +125,7 @@ class RaterSamples(QuickSamples):
             return None
         options = dict(plan.fuse.options)
         ties = None
-        if plan.fuse.method == "average" and not self.soft_gt:
+        if fusion.METHODS[plan.fuse.method].soft and not self.soft_gt:
             # ivadomed binarises the averages at >= 0.5
             ties = options.pop("ties", "background")
         return FusedLabels(bids_df.fused_folder, bids_df.nested, plan.fuse.method, options, average_ties=ties)
