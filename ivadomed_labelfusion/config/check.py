@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ivadomed_labelfusion.config.contrasts import empty_contrasts, unknown_contrasts
 from ivadomed_labelfusion.config.keys import (
     CHOICES,
+    FUSION_COMMON,
     KNOWN_KEYS,
     MODELS,
     NULLABLE,
@@ -198,16 +199,16 @@ def _check_fusion(config):
             "transformation",
             "FuseRaters and SampleRater exclude each other: a label is either fused or drawn. Remove one.",
         )
-    from ivadomed_labelfusion.fusion import METHODS, check_method
+    from ivadomed_labelfusion.fusion.registry import DEFAULT, METHODS, check_method
 
-    method = options.get("method", "staple")
+    method = options.get("method", DEFAULT)
     if not isinstance(method, str) or method not in METHODS:
         yield "transformation.FuseRaters.method", f"unknown method {method!r}.{_nearest(method, METHODS)}"
         return
-    general = ("method", "multiclass", "region", "margin", *TRANSFORM_COMMON)
+    general = {*FUSION_COMMON, *TRANSFORM_COMMON} - {"weights"}
     own = [name for name in options if name not in general]
     # decided here where ivadomed binarises the averages, not by the fusion
-    if method == "average" and "ties" in own and not _section(config, "loader_parameters").get("soft_gt", False):
+    if METHODS[method].soft and "ties" in own and not _section(config, "loader_parameters").get("soft_gt", False):
         own.remove("ties")
     try:
         check_method(method, own)

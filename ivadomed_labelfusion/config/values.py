@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ivadomed_labelfusion.config.keys import MODELS
-from ivadomed_labelfusion.fusion.voting import TIES
+from ivadomed_labelfusion.fusion import all_options
+from ivadomed_labelfusion.fusion.registry import Option
 
 
 def _is_whole(value):
@@ -80,6 +81,21 @@ def _at_most(kind, limit):
 def _one_of(*words):
     """Return the kind of some words."""
     return Kind(f"one of {', '.join(words)}", lambda value: value in words, {"enum": list(words)})
+
+
+def _of_option(option: Option) -> Kind:
+    """Return the kind of an option of a fusion method."""
+    if option.choices:
+        return _one_of(*option.choices)
+    low, above = option.limits.at_least, option.limits.above
+    bound = f" of at least {low:g}" if low is not None else f" above {above:g}" if above is not None else ""
+    schema = {"type": "integer" if option.kind is int else "number"}
+    schema |= {"minimum": low} if low is not None else {"exclusiveMinimum": above} if above is not None else {}
+    return Kind(
+        f"a {'whole ' if option.kind is int else ''}number{bound}",
+        lambda value: (_is_whole if option.kind is int else is_number)(value) and option.fits(value),
+        schema,
+    )
 
 
 # a text with a zero byte is no path and no name
@@ -224,13 +240,7 @@ _TRANSFORMS = {
     "RandomGamma": {"log_gamma_range": _RANGE, "p": _SHARE},
     "RandomBiasField": {"coefficients": _NUMBER_OR_RANGE, "order": _at_most(_WHOLE, 20), "p": _SHARE},
     "RandomBlur": {"sigma_range": _RANGE, "p": _SHARE},
-    "FuseRaters": {
-        "ties": _one_of(*TIES),
-        "margin": _WHOLE,
-        "max_iter": _COUNT,
-        "tol": _NOT_NEGATIVE,
-        "confidence_weight": _NOT_NEGATIVE,
-    },
+    "FuseRaters": {"margin": _WHOLE, **{name: _of_option(option) for name, (option, _) in all_options().items()}},
 }
 _FILTER = dict.fromkeys(
     ("filter_empty_mask", "filter_empty_input", "filter_absent_class", "filter_classification"), _FLAG
@@ -270,6 +280,7 @@ KINDS = {
         "is_input_dropout": _FLAG,
         "metadata_type": _or_null(_ANY_TEXT),
         "allow_missing_raters": _FLAG,
+        "fast_loader": _FLAG,
     },
     "split_dataset": {
         "fname_split": _or_null(_ANY_TEXT),
@@ -301,6 +312,7 @@ KINDS = {
         "scheduler": {"initial_lr": _at_most(_POSITIVE, 1e6), "lr_scheduler": _OBJECT},
         "balance_samples": {"applied": _FLAG, "type": _TEXT},
         "mixup_alpha": _or_null(_POSITIVE),
+        "export_onnx": _FLAG,
         "transfer_learning": {"retrain_model": _or_null(_ANY_TEXT), "retrain_fraction": _SHARE, "reset": _FLAG},
     },
     "default_model": _MODEL,

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.fusion import METHODS
 from ivadomed_labelfusion.metrics import ECE_FORMS, ENTROPY_FORMS
 from ivadomed_labelfusion.metrics.binarize import DEFINITIONS
 from ivadomed_labelfusion.metrics.registry import nearest, resolve
 from ivadomed_labelfusion.metrics.streaming import REGIONS
 
-REFERENCES = ("staple", "majority")
+REFERENCES = tuple(name for name, method in METHODS.items() if method.reference)
 MULTICLASS = ("joint", "per_class")
 BLOCK = "inter_rater"
 

@@ -33,6 +33,7 @@ from ivadomed_labelfusion.hosts.ivadomed2 import (
 )
 from ivadomed_labelfusion.hosts.ivadomed2.dataframe import RaterBidsDataframe
 from ivadomed_labelfusion.hosts.ivadomed2.patch_row import Patch
+from ivadomed_labelfusion.hosts.ivadomed2.speed import metrics as speed_metrics
 from ivadomed_labelfusion.hosts.ivadomed2.steps import STEPS
 
 _UNSAFE = "torch.load without an allow-list fails on torch >= 2.6, or would run code from a file"
@@ -67,6 +68,7 @@ PATCHES = (
     Patch("inference", "joblib", restricted.FilmJoblib(), _PICKLE),
     Patch("loader.utils", "joblib", restricted.SplitJoblib(), _PICKLE + "; reads splits as JSON, too"),
     Patch("losses", "LossCombination", losses.LossCombination, "evaluates the names of its losses as code"),
+    Patch("losses", "AdapWingLoss", losses.AdapWingLoss, "makes a mask that is always 1 on the CPU, slowly"),
     Patch("training", "load_checkpoint", loading.load_checkpoint, "swallows errors and detaches the scheduler"),
     Patch(
         "training", "train", training.train, "a resumed training repeats all epochs and forgets its best", wraps=True
@@ -154,6 +156,7 @@ PATCHES = (
     ),
     Patch("inference", "pred_to_nib", inter_rater.pred_to_nib, "keeps no soft output", wraps=True),
     Patch("metrics", "get_metric_fns", inter_rater.get_metric_fns, "knows no rater-aware metrics", wraps=True),
+    Patch("metrics", "MetricManager.__call__", speed_metrics.metric_manager, "measures sample by sample", wraps=True),
     Patch(
         "metrics",
         "MetricManager.get_results",

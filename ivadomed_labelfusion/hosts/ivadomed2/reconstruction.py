@@ -40,6 +40,9 @@ class VolumeDataLoader(EpochDataLoader):
         seen (set of str): The first image file of every volume that had a sample in this pass.
     """
 
+    # what is undone after inference is found in the metadata of single samples
+    takes_batches = False
+
     def __iter__(self):
         """Yield the batches, unchanged but for the marks in the metadata of their first channel."""
         self.seen = set()

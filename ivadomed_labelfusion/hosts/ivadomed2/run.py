@@ -24,6 +24,7 @@ from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.hosts.ivadomed2.notices import warn_of_ignored_dspace
 from ivadomed_labelfusion.hosts.ivadomed2.options import check_files, check_options
 from ivadomed_labelfusion.hosts.ivadomed2.plan import RaterPlan
+from ivadomed_labelfusion.hosts.ivadomed2.speed.samples import Speed
 from ivadomed_labelfusion.locks import only_one
 
 _context = contextvars.ContextVar("ivadomed_labelfusion_context", default=None)
@@ -285,8 +286,9 @@ def load_dataset(original):
 
     def wrapped(bids_df, data_list, transforms_params, *args, dataset_type="training", **kwargs):
         own = getattr(bids_df, "nested", None) is not None
+        bids_df = copy.copy(bids_df)
+        bids_df.speed = Speed.asked_for(kwargs, current_context(), dataset_type)
         if own:
-            bids_df = copy.copy(bids_df)
             bids_df.rater_plan = RaterPlan.from_transforms(transforms_params, dataset_type)
             bids_df.reference_method = settings_from_config(current_context()).reference
         dataset = original(bids_df, data_list, transforms_params, *args, dataset_type=dataset_type, **kwargs)
