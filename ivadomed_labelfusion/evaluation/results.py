@@ -13,10 +13,10 @@ import numpy as np
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.reference import reference_name
-from ivadomed_labelfusion.evaluation.subject import PREFIX
 from ivadomed_labelfusion.files import write_json, write_text
 from ivadomed_labelfusion.locks import only_one
 from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve
+from ivadomed_labelfusion.metrics.kinds import PREFIX
 from ivadomed_labelfusion.plots import disagreement, entropy, reliability, style
 
 TABLE = "evaluation.csv"

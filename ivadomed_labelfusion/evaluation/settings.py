@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics import ECE_FORMS, ENTROPY_FORMS
-from ivadomed_labelfusion.metrics.binarize import DEFINITIONS
 from ivadomed_labelfusion.metrics.registry import nearest, resolve
 from ivadomed_labelfusion.metrics.streaming import REGIONS
+from ivadomed_labelfusion.metrics.thresholds import DEFINITIONS
 
 REFERENCES = ("staple", "majority")
 MULTICLASS = ("joint", "per_class")

@@ -5,13 +5,14 @@ reference are all exactly 0 are most of a volume; they are background with confi
 arithmetic. Nothing is compiled, so that the first subject is as fast as the next.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import entr
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics.binarize import check_threshold
 from ivadomed_labelfusion.metrics.calibration import BinSums, labels_of_masks, with_background
 from ivadomed_labelfusion.metrics.checks import (
     Blocks,
@@ -25,6 +26,7 @@ from ivadomed_labelfusion.metrics.overlap import QUBIQ_LEVELS, level_table
 from ivadomed_labelfusion.metrics.panel import counts_of_votes, is_binary
 from ivadomed_labelfusion.metrics.proper import BrierSums, log_loss
 from ivadomed_labelfusion.metrics.sets import shared_voxels
+from ivadomed_labelfusion.metrics.thresholds import check_threshold
 from ivadomed_labelfusion.metrics.uncertainty import as_stored, entropy_of_haze
 
 REGIONS = ("image", "roi")
@@ -76,7 +78,15 @@ class SubjectSums:
     labels: np.ndarray
 
 
-def collect(prediction, raters, reference, *, threshold=None, n_bins=10, levels=QUBIQ_LEVELS):
+def collect(
+    prediction: ArrayLike,
+    raters: ArrayLike,
+    reference: ArrayLike,
+    *,
+    threshold: float | None = None,
+    n_bins: int = 10,
+    levels: Sequence[float] = QUBIQ_LEVELS,
+) -> SubjectSums:
     """Read a subject once and return its ``SubjectSums``.
 
     The region ``roi`` is the union of the raters' masks and of the voxels whose most probable class is not the
