@@ -20,7 +20,7 @@ def test_a_metric_gets_only_what_it_names():
         return prediction.sum() * voxel_size_mm[0] * factor
 
     metric = registry.own_metrics()["spread"]
-    assert metric.arguments == ("prediction", "voxel_size_mm")
+    assert metric.needs == ("prediction", "voxel_size_mm")
     assert metric({"prediction": np.ones(3), "voxel_size_mm": (0.5,), "subject": "x"}) == 3
 
     @registry.register_metric("everything")
