@@ -69,7 +69,7 @@ def evaluate_dataset(
             "List every rater's suffix per class in --target-suffix."
         )
     bids_dirs = [bids_dir] if isinstance(bids_dir, str | Path) else list(bids_dir)
-    label_sets = find_label_sets(bids_dirs, nested, image_contrasts)
+    label_sets = label_sets_of_contrasts(bids_dirs, nested, image_contrasts)
     class_names, _ = names_of_suffixes(nested)
     found = {}
     if predictions_dir is not None:
@@ -144,7 +144,7 @@ def evaluate_raters(raters, *, rater_names, settings=None, **options):
         yield rater, evaluate_subject(raters[index], raters[others], settings=settings, rater_names=names, **options)
 
 
-def find_label_sets(bids_dirs, nested, image_contrasts=None):
+def label_sets_of_contrasts(bids_dirs, nested, image_contrasts=None):
     """Return the ``LabelSet`` of every image of some datasets, of the given contrasts only.
 
     Raises:

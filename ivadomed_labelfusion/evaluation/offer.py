@@ -50,7 +50,7 @@ class Offer:
         return self[SubjectSums]
 
     def __getitem__(self, need: Any) -> Any:
-        """Return one of `registry.ARGUMENTS` or `kinds.KINDS`; arrays are read-only."""
+        """Return one of `registry.ARGUMENTS` or `kinds.OFFERED`; arrays are read-only."""
         if need not in self._made:
             self._made[need] = self._makers[need]()
         return self._made[need]

@@ -138,7 +138,7 @@ class ResultWriter:
         if evaluation.rater_rows:
             rows = [{"image_id": key[0], "rater": key[1], **row} for key, row in evaluation.rater_rows.items()]
             self._write_table(RATER_TABLE, rows)
-        evaluation.summary = summarise(evaluation)
+        evaluation.summary = summary_rows(evaluation)
         self._write_table(SUMMARY, evaluation.summary)
         self._remove_earlier()
         return evaluation
@@ -229,7 +229,7 @@ def write_results(results, output_dir, *, rater_results=(), table=TABLE, overwri
         return writer.finish()
 
 
-def summarise(evaluation):
+def summary_rows(evaluation):
     """Return the rows of ``summary.csv``: mean, standard deviation (n - 1) and number of defined values per column.
 
     With raters' results every row also has the mean over raters and images (``raters_mean``), its deviation and number,

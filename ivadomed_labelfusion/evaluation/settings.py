@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.fusion.engine import MULTICLASS
 from ivadomed_labelfusion.metrics import ECE_FORMS, ENTROPY_FORMS
 from ivadomed_labelfusion.metrics.registry import nearest, resolve
-from ivadomed_labelfusion.metrics.streaming import REGIONS
+from ivadomed_labelfusion.metrics.streaming import MEASURED_REGIONS
 from ivadomed_labelfusion.metrics.thresholds import DEFINITIONS
 
 REFERENCES = ("staple", "majority")
-MULTICLASS = ("joint", "per_class")
 BLOCK = "inter_rater"
 
 
@@ -45,7 +45,7 @@ class Settings:
     metrics: tuple | None = None
     entropy_forms: tuple = ENTROPY_FORMS
     ece_forms: tuple = ECE_FORMS
-    regions: tuple = REGIONS
+    regions: tuple = MEASURED_REGIONS
     n_bins: int = 10
     threshold: float | None = None
     threshold_search: str = "ivadomed"
@@ -59,7 +59,7 @@ class Settings:
         _one_of("reference", self.reference, REFERENCES)
         _one_of("multiclass", self.multiclass, MULTICLASS)
         _one_of("threshold_search", self.threshold_search, DEFINITIONS)
-        for key, allowed in (("entropy_forms", ENTROPY_FORMS), ("ece_forms", ECE_FORMS), ("regions", REGIONS)):
+        for key, allowed in (("entropy_forms", ENTROPY_FORMS), ("ece_forms", ECE_FORMS), ("regions", MEASURED_REGIONS)):
             entries = _names(key, getattr(self, key))
             for entry in entries:
                 _one_of(key, entry, allowed)

@@ -1,8 +1,8 @@
 """The columns of a study's results. What the evaluation measures tells there how it is shown and which value is best.
 
-``results.csv`` has one row per candidate, split and test image: `KEYS`, then the columns of the evaluation, which call
-a metric of one class ``ir_<metric>_<class>``, for example ``ir_dice_GM``. ``models.csv`` has one row per candidate and
-split.
+``results.csv`` has one row per candidate, split and test image: `RESULT_KEYS`, then those of the evaluation, which call
+a metric of one class ``ir_<metric>_<class>``, for example ``ir_dice_GM``. ``models.csv`` has one row per candidate
+and split.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dataclasses import replace
 from ivadomed_labelfusion.metrics.kinds import PREFIX, Column
 from ivadomed_labelfusion.metrics.registry import built_in_metrics
 
-KEYS = ("candidate", "split", "subject", "image_id")
+RESULT_KEYS = ("candidate", "split", "subject", "image_id")
 REFERENCE = "conv_staple"
 
 

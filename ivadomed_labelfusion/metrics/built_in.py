@@ -25,7 +25,7 @@ from ivadomed_labelfusion.metrics.sets import (
     hungarian_of_iou,
     iou_of_counts,
 )
-from ivadomed_labelfusion.metrics.streaming import REGIONS, SubjectSums
+from ivadomed_labelfusion.metrics.streaming import MEASURED_REGIONS, SubjectSums
 from ivadomed_labelfusion.metrics.surface import surface_distances
 from ivadomed_labelfusion.metrics.uncertainty import brier_score, entropy_error
 
@@ -64,7 +64,7 @@ def _shannon(*names):
         *_shannon("prediction", "raters", "error", "prediction_roi"),
     ),
 )
-def entropy(sums: SubjectSums, options: Options) -> dict[str, float]:
+def _entropy(sums: SubjectSums, options: Options) -> dict[str, float]:
     """Entropies of prediction and raters, inside the region, of the haze and of ivadomed's file."""
     found = {}
     for form in options.entropy_forms:
@@ -88,7 +88,7 @@ def entropy(sums: SubjectSums, options: Options) -> dict[str, float]:
         *_shannon("calibrated", "floor"),
     ),
 )
-def panel_entropy(sums: SubjectSums, options: Options) -> dict[str, float]:
+def _panel_entropy(sums: SubjectSums, options: Options) -> dict[str, float]:
     """Entropy of a perfectly calibrated predictor and its distance from the raters'; NaN for soft masks."""
     found = {}
     for form in options.entropy_forms:
@@ -110,7 +110,7 @@ def panel_entropy(sums: SubjectSums, options: Options) -> dict[str, float]:
     shown=True,
     in_validation=lambda prediction, target: brier_score(prediction, target, class_axis=0),
 )
-def brier(sums: SubjectSums) -> NDArray:
+def _brier(sums: SubjectSums) -> NDArray:
     """Distance from the raters' average."""
     return sums.squared_error / sums.n_voxels
 
@@ -124,7 +124,7 @@ def brier(sums: SubjectSums) -> NDArray:
         Column("brier_refinement", "Refinement", True, "low", name="brier_refinement"),
     ),
 )
-def brier_split(sums: SubjectSums) -> dict[str, list]:
+def _brier_split(sums: SubjectSums) -> dict[str, list]:
     """Brier score against the single raters, its calibration and refinement."""
     splits = sums.brier.splits()
     return {
@@ -142,7 +142,7 @@ def brier_split(sums: SubjectSums) -> dict[str, list]:
         Column("log_score_roi", "Log score, ROI [nats]", False, "low", 1.0, name="log_score_roi"),
     ),
 )
-def log_score(sums: SubjectSums, options: Options) -> dict[str, float]:
+def _log_score(sums: SubjectSums, options: Options) -> dict[str, float]:
     """Mean negative log-likelihood of the raters in each region; NaN in an empty one."""
     voxels = {"image": sums.n_voxels, "roi": sums.n_roi}
     return {
@@ -167,11 +167,11 @@ def log_score(sums: SubjectSums, options: Options) -> dict[str, float]:
             shown=(name, region) == ("ECE", "roi") and form != "paper",
         )
         for form in ECE_FORMS
-        for region in REGIONS
+        for region in MEASURED_REGIONS
         for name in ("ECE", "MCE")
     ),
 )
-def ece(sums: SubjectSums, options: Options) -> dict[str, float]:
+def _ece(sums: SubjectSums, options: Options) -> dict[str, float]:
     """Mean and largest gap between accuracy and confidence."""
     found = {}
     for form in options.ece_forms:
@@ -182,19 +182,19 @@ def ece(sums: SubjectSums, options: Options) -> dict[str, float]:
 
 
 @metric("dice", needs=Overlap, per_class=True, best="high", label="Dice [%]", scale=0.01, shown=True)
-def dice(overlap: Overlap) -> NDArray:
+def _dice(overlap: Overlap) -> NDArray:
     """Dice of the binarised prediction and the consensus."""
     return dice_of_counts(overlap.shared, overlap.predicted, overlap.reference)
 
 
 @metric("precision", needs=Overlap, per_class=True, best="high", label="Precision [%]", scale=0.01, shown=True)
-def precision(overlap: Overlap) -> NDArray:
+def _precision(overlap: Overlap) -> NDArray:
     """Share of the binarised prediction that is in the consensus."""
     return precision_of_counts(overlap.shared, overlap.predicted, overlap.reference)
 
 
 @metric("recall", needs=Overlap, per_class=True, best="high", label="Recall [%]", scale=0.01, shown=True)
-def recall(overlap: Overlap) -> NDArray:
+def _recall(overlap: Overlap) -> NDArray:
     """Share of the consensus that was predicted."""
     return recall_of_counts(overlap.shared, overlap.predicted, overlap.reference)
 
@@ -208,7 +208,7 @@ def recall(overlap: Overlap) -> NDArray:
     scale=0.01,
     study="relative_volume_difference",
 )
-def rvd(overlap: Overlap) -> NDArray:
+def _rvd(overlap: Overlap) -> NDArray:
     """Relative volume difference."""
     return rvd_of_counts(overlap.shared, overlap.predicted, overlap.reference)
 
@@ -223,9 +223,9 @@ def rvd(overlap: Overlap) -> NDArray:
     study="absolute_volume_difference",
     shown=True,
 )
-def avd(overlap: Overlap) -> NDArray:
+def _avd(overlap: Overlap) -> NDArray:
     """Absolute value of the relative volume difference."""
-    return np.abs(rvd(overlap))
+    return np.abs(_rvd(overlap))
 
 
 @metric(
@@ -238,25 +238,25 @@ def avd(overlap: Overlap) -> NDArray:
     study="",
     in_validation=lambda prediction, target: soft_dice(prediction, target, class_axis=0),
 )
-def soft_dice_of_sums(sums: SubjectSums) -> NDArray:
+def _soft_dice_of_sums(sums: SubjectSums) -> NDArray:
     """Dice of prediction and average, without binarising."""
     return dice_of_counts(*sums.soft)
 
 
 @metric("qubiq_dice", needs=SubjectSums, per_class=True, best="high", label="QUBIQ Dice [%]", scale=0.01, study="")
-def qubiq_dice(sums: SubjectSums) -> NDArray:
+def _qubiq_dice(sums: SubjectSums) -> NDArray:
     """Mean Dice over several levels."""
     return qubiq_dice_of_table(sums.level_table)
 
 
 @metric("ged", needs=SubjectSums, best="low", label="Energy distance", scale=1.0, study="", shown=True)
-def ged(sums: SubjectSums) -> float:
+def _ged(sums: SubjectSums) -> float:
     """Squared generalised energy distance between the binarised prediction and the raters."""
     return energy_distance_of_iou(iou_of_counts(sums.shared).mean(axis=0), 1)
 
 
 @metric("hungarian_iou", needs=SubjectSums, best="high", label="Matched IoU [%]", scale=0.01, study="")
-def hungarian_iou(sums: SubjectSums) -> float:
+def _hungarian_iou(sums: SubjectSums) -> float:
     """IoU of the best matching between the binarised prediction and the raters."""
     return hungarian_of_iou(iou_of_counts(sums.shared).mean(axis=0), 1)
 
@@ -269,7 +269,7 @@ def hungarian_iou(sums: SubjectSums) -> float:
         Column("agreement_panel", "Dice among the raters [%]", True, "none", 0.01, name="agreement_panel"),
     ),
 )
-def rater_agreement(sums: SubjectSums) -> dict[str, NDArray]:
+def _rater_agreement(sums: SubjectSums) -> dict[str, NDArray]:
     """Mean Dice of the binarised prediction with each rater, and of the raters with each other."""
     model, panel = agreement_of_counts(sums.shared)
     return {"agreement_model": model, "agreement_panel": panel}
@@ -285,7 +285,7 @@ def rater_agreement(sums: SubjectSums) -> dict[str, NDArray]:
         Column("lesion_n_prediction", "Predicted lesions", True, "none", 1.0),
     ),
 )
-def lesions(masks: ClassMasks, options: Options) -> dict[str, float]:
+def _lesions(masks: ClassMasks, options: Options) -> dict[str, float]:
     """Lesions found, and false ones."""
     found = lesion_detection(masks.prediction, masks.reference, min_overlap=options.lesion_min_overlap)
     return {
@@ -305,7 +305,7 @@ def lesions(masks: ClassMasks, options: Options) -> dict[str, float]:
         Column("surface_dice", "Surface Dice [%]", True, "high", 0.01),
     ),
 )
-def surface(masks: ClassMasks, options: Options) -> dict[str, float]:
+def _surface(masks: ClassMasks, options: Options) -> dict[str, float]:
     """Distances between the surfaces."""
     found = surface_distances(
         masks.prediction,

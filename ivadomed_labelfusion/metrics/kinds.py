@@ -40,7 +40,7 @@ class ClassMasks:
 
 
 # what a metric may need beside the arrays; all of it comes from one pass over the subject
-KINDS = (Overlap, SubjectSums, ClassMasks, Options)
+OFFERED = (Overlap, SubjectSums, ClassMasks, Options)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Metric:
     Attributes:
         name (str): Its name in settings.
         function (callable): Computes it.
-        needs (tuple): What the function takes: members of `KINDS` by position, or of `registry.ARGUMENTS` by keyword.
+        needs (tuple): What the function takes: members of `OFFERED` by position, or of `registry.ARGUMENTS` by keyword.
         columns (tuple of Column): What it fills; empty for a function that decides by what it returns.
         in_validation (callable or None): The same as a function of (prediction, target), for validation epochs.
     """
@@ -99,7 +99,7 @@ class Metric:
 
     def __call__(self, available: Mapping) -> Any:
         """Call the function with what it needs of ``available``."""
-        if any(need in KINDS for need in self.needs):
+        if any(need in OFFERED for need in self.needs):
             return self.function(*(available[need] for need in self.needs))
         return self.function(**{need: available[need] for need in self.needs})
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics.kinds import BEST, KINDS, PREFIX, Column, Metric
+from ivadomed_labelfusion.metrics.kinds import BEST, OFFERED, PREFIX, Column, Metric
 
 ARGUMENTS = (
     "prediction",
@@ -147,9 +147,9 @@ def make_metric(name: str, function: Callable, needs: tuple = ()) -> Metric:
         raise InputError(f"The name of an own metric must differ from the built-in metrics, got {name!r}.")
     if not callable(function):
         raise InputError(f"The metric {name!r} must be a function, got {type(function).__name__}.")
-    unknown = [need for need in needs if need not in KINDS]
+    unknown = [need for need in needs if need not in OFFERED]
     if unknown:
-        offered = ", ".join(kind.__name__ for kind in KINDS)
+        offered = ", ".join(kind.__name__ for kind in OFFERED)
         raise InputError(f"The metric {name!r} must need some of {offered}, got {unknown[0]!r}.")
     if needs:
         return Metric(name, function, needs)

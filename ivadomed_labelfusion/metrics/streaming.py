@@ -29,7 +29,7 @@ from ivadomed_labelfusion.metrics.sets import shared_voxels
 from ivadomed_labelfusion.metrics.thresholds import check_threshold
 from ivadomed_labelfusion.metrics.uncertainty import as_stored, entropy_of_haze
 
-REGIONS = ("image", "roi")
+MEASURED_REGIONS = ("image", "roi")
 
 
 @dataclass
@@ -128,7 +128,7 @@ def collect(
         entropy_stored=0.0,
         votes=np.zeros((n_classes + 1, n_raters + 1), np.int64),
         soft_raters=False,
-        log_loss=dict.fromkeys(REGIONS, 0.0),
+        log_loss=dict.fromkeys(MEASURED_REGIONS, 0.0),
         n_roi=0,
         brier=BrierSums(n_classes, n_bins),
         squared_error=np.zeros(n_classes),
@@ -136,7 +136,7 @@ def collect(
         overlap=np.zeros((3, n_classes), np.int64),
         level_table=np.zeros((n_classes, len(levels) + 1, len(levels) + 1), np.int64),
         shared=np.zeros((n_classes, n_raters + 1, n_raters + 1)),
-        bins={region: BinSums(n_bins) for region in REGIONS},
+        bins={region: BinSums(n_bins) for region in MEASURED_REGIONS},
         labels=np.zeros_like(prediction[0], dtype=np.uint8),
     )
     # the file's steps depend on its largest value

@@ -52,7 +52,7 @@ def test_overlap_agrees_with_torchmetrics():
         (precision, classification.BinaryPrecision()),
         (recall, classification.BinaryRecall()),
     ):
-        assert ours(first[None], second[None])[0] == pytest.approx(float(theirs(*tensors)), abs=1e-6)
+        assert ours(first, second) == pytest.approx(float(theirs(*tensors)), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_single_voxels_and_classes_apart():
 @given(arrays.arrays(bool, (2, 1, 3, 4)))
 def test_dice_is_the_harmonic_mean_of_precision_and_recall(masks):
     first, second = masks
-    p, r, d = (metric(first, second)[0] for metric in (precision, recall, dice))
+    p, r, d = (metric(first, second, class_axis=0)[0] for metric in (precision, recall, dice))
     assert d == pytest.approx(2 * p * r / (p + r) if p + r else 0)
     assert dice(second, first, class_axis=0)[0] == d
 

@@ -59,8 +59,10 @@ def test_vote_counts():
     assert metrics.vote_counts(masks, class_axis=1).tolist() == [[0, 2, 0, 2], [2, 1, 1, 0], [3, 1, 0, 0]]
     with pytest.raises(InputError, match="binary"):
         metrics.vote_counts(masks * 0.5, class_axis=1)
-    with pytest.raises(InputError, match=r"\(R, C, \*spatial\)"):
+    with pytest.raises(InputError, match="must have an axis 1 for the classes"):
         metrics.vote_counts(masks[0, 0], class_axis=1)
+    with pytest.raises(InputError, match=r"\(R, \*spatial\)"):
+        metrics.vote_counts(masks[0, 0])
 
 
 @pytest.fixture(scope="module")
