@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion.engine import MULTICLASS
@@ -78,7 +79,7 @@ class Settings:
         object.__setattr__(self, "built_in", built_in)
         object.__setattr__(self, "own", own)
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """Return the configuration block that gives these settings, all metrics named, ready for JSON."""
         block = {key: getattr(self, key) for key in KEYS}
         if self.metrics is None:
@@ -89,7 +90,7 @@ class Settings:
 KEYS = tuple(entry.name for entry in fields(Settings) if entry.init)
 
 
-def settings_from_config(mapping):
+def settings_from_config(mapping: Mapping[str, Any]) -> Settings:
     """Return ``Settings`` from a configuration.
 
     Args:
@@ -101,6 +102,10 @@ def settings_from_config(mapping):
 
     Raises:
         InputError: For an unknown key (the message names the nearest) or a value out of range.
+
+    Example:
+        >>> settings_from_config({"metrics": ["dice"], "reference": "majority"}).reference
+        'majority'
     """
     if not isinstance(mapping, Mapping):
         raise InputError(f"The evaluation configuration must be a JSON object, got {type(mapping).__name__}.")
