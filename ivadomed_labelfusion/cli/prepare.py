@@ -107,10 +107,12 @@ def _add(commands, name, text):
 
 
 def _add_common(parser):
+    from ivadomed_labelfusion.fusion import METHODS
+
     parser.add_argument("out", metavar="OUT", help="the BIDS dataset to write")
     parser.add_argument("--subjects", nargs="+", metavar="NAME", help="keep these only; patterns such as 'ucl*' work")
     parser.add_argument(
-        "--fuse", nargs="+", metavar="METHOD", default=(), help="also write the raters fused: staple, average, majority"
+        "--fuse", nargs="+", metavar="METHOD", default=(), help=f"also write the raters fused: {', '.join(METHODS)}"
     )
     parser.add_argument(
         "--roi", metavar="WHAT",

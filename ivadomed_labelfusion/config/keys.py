@@ -4,6 +4,8 @@ A section maps its keys to the keys one level below, to None where anything may 
 value. A contract test compares the table with the installed ivadomed.
 """
 
+from ivadomed_labelfusion.fusion import all_options
+
 VALUE = {}
 ANY = None
 
@@ -31,19 +33,11 @@ TRANSFORMS = {
     "NumpyToTensor": (),
 }
 
+# parameters of FuseRaters besides the options of its method
+FUSION_COMMON = ("method", "multiclass", "region", "margin", "weights")
+
 PLUGIN_TRANSFORMS = {
-    "FuseRaters": (
-        "method",
-        "multiclass",
-        "region",
-        "margin",
-        "weights",
-        "ties",
-        "confidence_weight",
-        "tol",
-        "max_iter",
-        "alpha",
-    ),
+    "FuseRaters": (*FUSION_COMMON, *all_options()),
     "SampleRater": ("policy", "unit", "seed", "weights", "validation"),
 }
 
@@ -182,6 +176,7 @@ KNOWN_KEYS = {
         "is_input_dropout": VALUE,
         "metadata_type": VALUE,
         "allow_missing_raters": VALUE,
+        "fast_loader": VALUE,
     },
     "split_dataset": {
         "fname_split": VALUE,
@@ -203,6 +198,7 @@ KNOWN_KEYS = {
         "scheduler": {"initial_lr": VALUE, "lr_scheduler": ANY},
         "balance_samples": dict.fromkeys(("applied", "type"), VALUE),
         "mixup_alpha": VALUE,
+        "export_onnx": VALUE,
         "transfer_learning": dict.fromkeys(("retrain_model", "retrain_fraction", "reset"), VALUE),
     },
     "default_model": {**_MODEL, "normalization": VALUE},

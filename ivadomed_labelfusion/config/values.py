@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ivadomed_labelfusion.config.keys import MODELS
-from ivadomed_labelfusion.fusion.voting import TIES
+from ivadomed_labelfusion.fusion import all_options
+from ivadomed_labelfusion.fusion.registry import Option
 
 
 def _is_whole(value):
@@ -82,6 +83,21 @@ def _one_of(*words):
     return Kind(f"one of {', '.join(words)}", lambda value: value in words, {"enum": list(words)})
 
 
+def _of_option(option: Option) -> Kind:
+    """Return the kind of an option of a fusion method."""
+    if option.choices:
+        return _one_of(*option.choices)
+    low, above = option.limits.at_least, option.limits.above
+    bound = f" of at least {low:g}" if low is not None else f" above {above:g}" if above is not None else ""
+    schema = {"type": "integer" if option.kind is int else "number"}
+    schema |= {"minimum": low} if low is not None else {"exclusiveMinimum": above} if above is not None else {}
+    return Kind(
+        f"a {'whole ' if option.kind is int else ''}number{bound}",
+        lambda value: (_is_whole if option.kind is int else is_number)(value) and option.fits(value),
+        schema,
+    )
+
+
 # a text with a zero byte is no path and no name
 _ANY_TEXT_SCHEMA = {"type": "string", "not": {"pattern": "\\x00"}}
 _TEXT_SCHEMA, _NUMBER_SCHEMA = {**_ANY_TEXT_SCHEMA, "minLength": 1}, {"type": "number"}
@@ -136,8 +152,8 @@ _GPUS = Kind(
 )
 _SUFFIXES = Kind(
     "a list of suffixes, one per class, or a list of raters' suffixes per class",
-    _list_of(lambda entry: isinstance(entry, str) or _list_of(_is_text)(entry)),
-    _array({"anyOf": [{"type": "string"}, _array(_TEXT_SCHEMA)]}),
+    _list_of(lambda entry: _is_text(entry) or _list_of(_is_text)(entry)),
+    _array({"anyOf": [_TEXT_SCHEMA, _array(_TEXT_SCHEMA)]}),
 )
 _WEIGHTS = Kind(
     "an object from names to numbers",
@@ -149,7 +165,18 @@ _ONE_OR_MORE = Kind(
     lambda value: is_number(value) or _list_of(is_number)(value),
     {"anyOf": [_NUMBER_SCHEMA, _array(_NUMBER_SCHEMA)]},
 )
+_NUMBER_OR_RANGE = Kind(
+    "a number or a list of 2 numbers",
+    lambda value: is_number(value) or _list_of(is_number, 2)(value),
+    {"anyOf": [_NUMBER_SCHEMA, _array(_NUMBER_SCHEMA, 2)]},
+)
+_BINS = Kind(
+    "a list of at least one number",
+    lambda value: bool(value) and _list_of(is_number)(value),
+    {**_array(_NUMBER_SCHEMA), "minItems": 1},
+)
 _UNIT = Kind("vox or mm3", lambda value: value in ("vox", "mm3"), {"enum": ["vox", "mm3"]})
+_UNIT_OR_RATIO = _one_of("vox", "mm3", "ratio")
 _APPLIED = Kind(
     'a list of "im", "gt" and "roi"',
     _list_of(lambda entry: entry in ("im", "gt", "roi")),
@@ -198,9 +225,9 @@ _TRANSFORMS = {
     "DilateGT": {"dilation_factor": _at_most(_NOT_NEGATIVE, 100)},
     "RandomAffine": {
         "degrees": Kind(
-            "a number of at least 0 or a list of 2 or 3 numbers",
-            lambda value: _NOT_NEGATIVE.is_right(value) or _list_of(is_number, 2, 3)(value),
-            {"anyOf": [_NOT_NEGATIVE.schema, _array(_NUMBER_SCHEMA, 2, 3)]},
+            "a number of at least 0 or a list of 2 numbers",
+            lambda value: _NOT_NEGATIVE.is_right(value) or _list_of(is_number, 2)(value),
+            {"anyOf": [_NOT_NEGATIVE.schema, _array(_NUMBER_SCHEMA, 2)]},
         ),
         "translate": _or_null(_SHARES),
         "scale": _or_null(_SHARES),
@@ -211,15 +238,9 @@ _TRANSFORMS = {
     "Clahe": {"clip_limit": _POSITIVE, "kernel_size": _at_most(_SIZE, 10_000)},
     "HistogramClipping": {"min_percentile": _PERCENT, "max_percentile": _PERCENT},
     "RandomGamma": {"log_gamma_range": _RANGE, "p": _SHARE},
-    "RandomBiasField": {"coefficients": _ONE_OR_MORE, "order": _at_most(_WHOLE, 20), "p": _SHARE},
+    "RandomBiasField": {"coefficients": _NUMBER_OR_RANGE, "order": _at_most(_WHOLE, 20), "p": _SHARE},
     "RandomBlur": {"sigma_range": _RANGE, "p": _SHARE},
-    "FuseRaters": {
-        "ties": _one_of(*TIES),
-        "margin": _WHOLE,
-        "max_iter": _COUNT,
-        "tol": _NOT_NEGATIVE,
-        "confidence_weight": _NOT_NEGATIVE,
-    },
+    "FuseRaters": {"margin": _WHOLE, **{name: _of_option(option) for name, (option, _) in all_options().items()}},
 }
 _FILTER = dict.fromkeys(
     ("filter_empty_mask", "filter_empty_input", "filter_absent_class", "filter_classification"), _FLAG
@@ -259,6 +280,7 @@ KINDS = {
         "is_input_dropout": _FLAG,
         "metadata_type": _or_null(_ANY_TEXT),
         "allow_missing_raters": _FLAG,
+        "fast_loader": _FLAG,
     },
     "split_dataset": {
         "fname_split": _or_null(_ANY_TEXT),
@@ -290,6 +312,7 @@ KINDS = {
         "scheduler": {"initial_lr": _at_most(_POSITIVE, 1e6), "lr_scheduler": _OBJECT},
         "balance_samples": {"applied": _FLAG, "type": _TEXT},
         "mixup_alpha": _or_null(_POSITIVE),
+        "export_onnx": _FLAG,
         "transfer_learning": {"retrain_model": _or_null(_ANY_TEXT), "retrain_fraction": _SHARE, "reset": _FLAG},
     },
     "default_model": _MODEL,
@@ -303,8 +326,8 @@ KINDS = {
     },
     "evaluation_parameters": {
         "object_detection_metrics": _FLAG,
-        "target_size": {"unit": _UNIT, "thr": _ONE_OR_MORE},
-        "overlap": {"unit": _UNIT, "thr": _ONE_OR_MORE},
+        "target_size": {"unit": _UNIT, "thr": _BINS},
+        "overlap": {"unit": _UNIT_OR_RATIO, "thr": _ONE_OR_MORE},
     },
     "transformation": {name: {**kinds, **_COMMON} for name, kinds in _TRANSFORMS.items()},
 }

@@ -36,6 +36,7 @@ def run_demo(dataset="ms", *, output, seed=1, quick=False, say=print):
     output = Path(output).absolute()
     _claim(output, {"dataset": dataset, "seed": seed, "quick": quick})
     bids_dir = _data(dataset, settings, output, seed, say)
+    say("The models are not exported to ONNX, which the demo does not use.")
     for number, candidate in enumerate(PAPER_CANDIDATES, start=1):
         title = f"[{number}/{len(PAPER_CANDIDATES)}] {candidate}"
         _train_and_test(dataset, candidate, settings, bids_dir, output, seed, title, say)

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.fusion import METHODS
 from ivadomed_labelfusion.fusion.engine import MULTICLASS
 from ivadomed_labelfusion.metrics import ECE_FORMS, ENTROPY_FORMS
 from ivadomed_labelfusion.metrics.registry import nearest, resolve
 from ivadomed_labelfusion.metrics.streaming import MEASURED_REGIONS
 from ivadomed_labelfusion.metrics.thresholds import DEFINITIONS
 
-REFERENCES = ("staple", "majority")
+REFERENCES = tuple(name for name, method in METHODS.items() if method.reference)
 BLOCK = "inter_rater"
 
 

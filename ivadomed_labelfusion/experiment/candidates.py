@@ -11,12 +11,13 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ivadomed_labelfusion.config.candidates import ENSEMBLES, PAPER_CANDIDATES
+from ivadomed_labelfusion.config.candidates import ENSEMBLES, FRAMEWORK_SETTINGS, PAPER_CANDIDATES
 from ivadomed_labelfusion.config.patches import leaves, raters_first
 from ivadomed_labelfusion.config.yaml_files import read_yaml
 from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.experiment.records import is_name
+from ivadomed_labelfusion.fusion import METHODS
 
 _USER_KEYS = ("name", "base", "overrides", "raters", "ensemble")
 # keys that the study gives every model itself, and what to use instead
@@ -57,12 +58,14 @@ def resolve_candidates(names, user_file=None):
 
     Args:
         names (str): Comma-separated: ``all`` (the paper's six and every one of ``user_file``), names of the six,
-            ``conv_ensemble``, ``softseg_ensemble``, and names from ``user_file``.
+            ``conv_ensemble``, ``softseg_ensemble``, names from ``user_file``, and a framework with any other fusion
+            method, such as ``conv_majority``.
         user_file (str or Path): YAML list of entries with ``name``, ``base``, and optionally ``overrides``, ``raters``
             and ``ensemble``.
 
     Returns:
-        list of Candidate: Without repeats; the six in the paper's order, then the ensembles, then the user's.
+        list of Candidate: Without repeats; the six in the paper's order, then the ensembles, the user's, and those of
+        other fusion methods.
 
     Raises:
         InputError: For an unknown name or a wrong entry of the file.
@@ -75,6 +78,8 @@ def resolve_candidates(names, user_file=None):
         if candidate.name in known:
             raise InputError(f"{user_file}: the name {candidate.name} is taken or given twice. Choose another one.")
         known[candidate.name] = candidate
+    # what a user calls so is the user's
+    known = {**known, **{name: candidate for name, candidate in _by_method().items() if name not in known}}
     wanted = set()
     for name in (part.strip() for part in names.split(",")):
         if name == "all":
@@ -84,6 +89,19 @@ def resolve_candidates(names, user_file=None):
         else:
             raise InputError(f"Candidates must be among all, {', '.join(known)}, got {name!r}.")
     return [candidate for name, candidate in known.items() if name in wanted]
+
+
+def _by_method():
+    """Return the candidates of both frameworks with every fusion method, by name."""
+    return {
+        f"{framework}_{method}": Candidate(
+            f"{framework}_{method}",
+            f"{framework}_staple",
+            {"transformation": {"FuseRaters": {"method": method}}},
+        )
+        for framework in FRAMEWORK_SETTINGS
+        for method in METHODS
+    }
 
 
 def read_user_candidates(path):

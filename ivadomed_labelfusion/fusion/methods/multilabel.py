@@ -6,55 +6,45 @@ counts it in column K of a matrix that has columns 0 to K - 1, which is the back
 undecided voxel counts for each of its tied labels in equal parts. Where no vote is tied, seeds and results are equal.
 """
 
-from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from ivadomed_labelfusion.fusion.consensus import Consensus, log_or_zero
-from ivadomed_labelfusion.fusion.patterns import label_patterns
-from ivadomed_labelfusion.fusion.source import check_weights
-from ivadomed_labelfusion.fusion.staple import MAX_ITER, check_em
-from ivadomed_labelfusion.fusion.voting import label_votes, tied_for_most
+from ivadomed_labelfusion.fusion.patterns import Patterns, Reading, label_patterns
+from ivadomed_labelfusion.fusion.registry import METHODS
+from ivadomed_labelfusion.fusion.result import Consensus, log_or_zero
+from ivadomed_labelfusion.fusion.shares import label_votes, tied_for_most
+from ivadomed_labelfusion.fusion.source import Masks, check_weights
 
-
-@dataclass(eq=False)
-class MultiLabelStapleResult(Consensus):
-    """The outcome of multi-label STAPLE; ``posterior`` is ``(K, *spatial)``, see `Consensus`.
-
-    Attributes:
-        confusion (ndarray): ``(R, K, K)`` float64, ``confusion[r, j, k]`` = P(rater r says label j | truth is label k),
-            labels in the order of ``label_values``; a label without any probability has the identity's column.
-        prior (ndarray): ``(K,)`` P(truth is label k), fixed.
-        n_iter (int): Pairs of E and M steps done.
-        converged (bool): Whether the stopping rule was met within ``max_iter``.
-    """
-
-    confusion: np.ndarray
-    prior: np.ndarray
-    n_iter: int
-    converged: bool
+# most iterations of either STAPLE
+MAX_ITER = 1000
+# largest change of an entry of a confusion matrix that ends the iteration
+TOL = 1e-5
 
 
 def multilabel_staple(
-    label_maps,
+    label_maps: Masks,
     *,
-    weights=None,
-    region="image",
-    margin=10,
-    tol=1e-5,
-    max_iter=MAX_ITER,
-    names=None,
-    keep_codes=True,
-):
+    weights: ArrayLike | None = None,
+    tol: float = TOL,
+    max_iter: int = MAX_ITER,
+    **reading: Unpack[Reading],
+) -> Consensus:
     """Estimate the truth behind several label maps, and each rater's confusion matrix.
 
     Args:
         label_maps (ndarray or sequence): ``(R, *spatial)`` whole numbers >= 0 of any dtype; at most 256 labels.
-        weights, region, margin, max_iter, names, keep_codes: See `fusion.staple`.
+        weights, max_iter: See `fusion.staple`.
         tol (float): Stop when no entry of a confusion matrix changes by this or more.
+        **reading: ``names``, ``region``, ``margin``, ``keep_codes``, see `Reading`.
 
     Returns:
-        MultiLabelStapleResult: ``labels()`` is the most probable label, the lowest of equally probable ones.
+        Consensus: ``labels()`` is the most probable label, the lowest of equally probable ones. ``posterior`` is
+        ``(K, *spatial)``. ``confusion`` ``(R, K, K)`` float64, ``confusion[r, j, k]`` = P(rater r says label j | truth
+        is label k), has the labels in the order of ``label_values``; a label without any probability has the
+        identity's column. ``prior`` ``(K,)``, P(truth is label k), is fixed; ``n_iter`` counts pairs of E and M steps;
+        ``converged`` tells whether the stopping rule was met within ``max_iter``.
 
     Raises:
         InputError: If label maps, weights, region or parameters are not as described.
@@ -62,15 +52,22 @@ def multilabel_staple(
     References:
         Rohlfing T, Russakoff DB, Maurer CR. Performance-based classifier combination in atlas-based image segmentation
         using expectation-maximization parameter estimation. IEEE TMI 2004, doi 10.1109/TMI.2004.830803.
+
+    >>> result = multilabel_staple([[0, 1, 2, 2], [0, 1, 2, 2], [0, 1, 1, 2]])
+    >>> result.labels().tolist(), result.confusion[2].round(2).tolist()
+    ([0, 1, 2, 2], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.5], [0.0, 0.0, 0.5]])
     """
-    patterns = label_patterns(label_maps, names=names, region=region, margin=margin, keep=keep_codes)
+    patterns = label_patterns(label_maps, **reading)
+    weights = check_weights(weights, patterns.n_raters)
+    for name, value in (("tol", tol), ("max_iter", max_iter)):
+        METHODS["staple"].options[name].check(value)
     return multilabel_staple_of_patterns(patterns, weights=weights, tol=tol, max_iter=max_iter)
 
 
-def multilabel_staple_of_patterns(patterns, *, weights=None, tol=1e-5, max_iter=MAX_ITER):
+def multilabel_staple_of_patterns(
+    patterns: Patterns, *, weights: NDArray[np.float64], tol: float = TOL, max_iter: int = MAX_ITER
+) -> Consensus:
     """Run multi-label STAPLE on counted vote patterns; see `multilabel_staple`."""
-    weights = check_weights(weights, patterns.n_raters)
-    check_em(tol, max_iter)
     votes, counts = patterns.votes, patterns.counts.astype(np.float64)
     n_labels = patterns.labels.size
     shape = (patterns.n_raters, n_labels, n_labels)
@@ -95,20 +92,25 @@ def multilabel_staple_of_patterns(patterns, *, weights=None, tol=1e-5, max_iter=
     posterior = _posterior(given, prior, confusion, weights)
     without_mass = confusion.sum(axis=1) == 0  # (R, K)
     confusion = np.where(without_mass[:, None, :], np.eye(n_labels), confusion)
-    return MultiLabelStapleResult(
-        method="staple",
-        parameters={"weights": weights.tolist(), "tol": tol, "max_iter": max_iter},
-        patterns=patterns,
-        pattern_labels=tied_for_most(posterior).argmax(axis=1).astype(np.uint8),
-        pattern_posterior=posterior,
-        confusion=confusion,
+    return Consensus(
+        patterns,
+        tied_for_most(posterior).argmax(axis=1),
+        posterior,
+        per_rater={"confusion": confusion},
         prior=prior,
         n_iter=n_iter,
         converged=converged,
+        parameters={"weights": weights.tolist(), "tol": tol, "max_iter": max_iter},
+        method="staple",
     )
 
 
-def _posterior(given, prior, confusion, weights):
+def _posterior(
+    given: NDArray[np.float64],
+    prior: NDArray[np.float64],
+    confusion: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """E step: P(truth | votes) per pattern, ``(P, K)``."""
     n_labels = prior.size
     weighted = (weights[:, None, None] * log_or_zero(confusion)).reshape(-1, n_labels)
@@ -118,6 +120,6 @@ def _posterior(given, prior, confusion, weights):
     return posterior / posterior.sum(axis=1, keepdims=True)
 
 
-def _normalised(matrices, *, axis):
+def _normalised(matrices: NDArray[np.float64], *, axis: int) -> NDArray[np.float64]:
     total = matrices.sum(axis=axis, keepdims=True)
     return np.divide(matrices, total, out=np.zeros_like(matrices), where=total > 0)

@@ -1,35 +1,25 @@
 """SIMPLE: leave out raters who agree badly with the consensus (Langerak et al. 2010, doi 10.1109/TMI.2010.2057442)."""
 
-from dataclasses import dataclass
+from typing import Annotated, Unpack
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.fusion.consensus import Consensus
-from ivadomed_labelfusion.fusion.patterns import auto_patterns
-from ivadomed_labelfusion.fusion.source import check_weights
-from ivadomed_labelfusion.fusion.staple import check_em
-from ivadomed_labelfusion.fusion.voting import label_votes, tied_for_most
-
-
-@dataclass(eq=False)
-class SimpleResult(Consensus):
-    """The outcome of SIMPLE; ``posterior`` is the weighted share of the raters that were kept.
-
-    Attributes:
-        kept (ndarray): ``(R,)`` bool, raters that were not dropped.
-        score (ndarray): ``(R,)`` float64, Dice of every rater (dropped ones too) with the final consensus.
-        n_iter (int): Estimates made after the first vote.
-        converged (bool): Whether estimate and raters were stable within ``max_iter``.
-    """
-
-    kept: np.ndarray
-    score: np.ndarray
-    n_iter: int
-    converged: bool
+from ivadomed_labelfusion.fusion.patterns import Patterns, Reading, auto_patterns
+from ivadomed_labelfusion.fusion.registry import METHODS, Limits, method
+from ivadomed_labelfusion.fusion.result import Consensus
+from ivadomed_labelfusion.fusion.shares import label_votes, posterior_of, tied_for_most
+from ivadomed_labelfusion.fusion.source import Masks
 
 
-def simple(masks, *, alpha=1.5, weights=None, region="image", margin=10, max_iter=100, names=None, keep_codes=True):
+def simple(
+    masks: Masks,
+    *,
+    alpha: float = 1.5,
+    weights: ArrayLike | None = None,
+    max_iter: int = 100,
+    **reading: Unpack[Reading],
+) -> Consensus:
     """Fuse by a majority of the good raters, weighted by how good they are.
 
     Start from the majority; score every rater by Dice with the estimate (label maps: mean over the foreground labels);
@@ -43,10 +33,13 @@ def simple(masks, *, alpha=1.5, weights=None, region="image", margin=10, max_ite
             spread of the others: with 1 or less, often only one or two raters are left in the end.
         weights (sequence of float): ``(R,)`` factors on the scores.
         max_iter (int): Most iterations.
-        region, margin, names, keep_codes: See `fusion.staple`.
+        **reading: ``names``, ``region``, ``margin``, ``keep_codes``, see `Reading`.
 
     Returns:
-        SimpleResult
+        Consensus: ``posterior`` is the weighted share of the raters that were kept. ``kept`` ``(R,)`` bool, raters that
+        were not dropped; ``score`` ``(R,)`` float64, Dice of every rater (dropped ones too) with the final consensus;
+        ``n_iter``, estimates made after the first vote; ``converged``, whether estimate and raters were stable within
+        ``max_iter``.
 
     Raises:
         InputError: If an argument is not as described.
@@ -54,17 +47,23 @@ def simple(masks, *, alpha=1.5, weights=None, region="image", margin=10, max_ite
     References:
         Langerak TR et al. Label fusion in atlas-based segmentation using a selective and iterative method for
         performance level estimation (SIMPLE). IEEE TMI 2010, doi 10.1109/TMI.2010.2057442.
+
+    >>> result = simple([[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 1, 1]])
+    >>> result.labels().tolist(), result.kept.tolist()
+    ([1, 1, 0, 0, 0], [True, True, True, False])
     """
-    patterns = auto_patterns(masks, names=names, region=region, margin=margin, keep=keep_codes)
-    return simple_of_patterns(patterns, alpha=alpha, weights=weights, max_iter=max_iter)
+    return METHODS["simple"](auto_patterns(masks, **reading), alpha=alpha, weights=weights, max_iter=max_iter)
 
 
-def simple_of_patterns(patterns, *, alpha=1.5, weights=None, max_iter=100):
+@method("simple", title="SIMPLE")
+def simple_of_patterns(
+    patterns: Patterns,
+    *,
+    alpha: Annotated[float, "drop raters so many sd below the mean", Limits(above=0)] = 1.5,
+    weights: NDArray[np.float64],
+    max_iter: Annotated[int, "most iterations", Limits(at_least=1)] = 100,
+) -> Consensus:
     """Run SIMPLE on counted vote patterns; see `simple`."""
-    weights = check_weights(weights, patterns.n_raters)
-    check_em(0, max_iter)
-    if not alpha > 0:
-        raise InputError(f"alpha must be a number > 0, got {alpha!r}.")
     n_labels = patterns.labels.size
     kept = weights > 0
     shares = label_votes(patterns.votes, n_labels, weights * kept)
@@ -85,23 +84,24 @@ def simple_of_patterns(patterns, *, alpha=1.5, weights=None, max_iter=100):
         converged = bool((still == kept).all() and (updated == estimate).all())
         kept, estimate = still, updated
     shares /= voting.sum()
-    return SimpleResult(
-        method="simple",
-        parameters={"alpha": alpha, "weights": weights.tolist(), "max_iter": max_iter},
-        patterns=patterns,
-        pattern_labels=estimate.astype(np.uint8),
-        pattern_posterior=shares if n_labels > 2 else shares[:, 1],
-        kept=kept,
-        score=dice_with(patterns, estimate),
+    return Consensus(
+        patterns,
+        estimate,
+        posterior_of(shares),
+        per_rater={"kept": kept, "score": dice_with(patterns, estimate)},
         n_iter=n_iter,
         converged=converged,
     )
 
 
-def dice_with(patterns, estimate):
+def dice_with(patterns: Patterns, estimate: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return every rater's Dice with a labelling of the patterns, ``(R,)``: the mean over foreground labels in use.
 
     Both empty gives 1.
+
+    >>> patterns = auto_patterns([[0, 1, 1], [0, 1, 0]])
+    >>> dice_with(patterns, patterns.votes[:, 0]).round(2).tolist()
+    [1.0, 0.67]
     """
     counts = patterns.counts.astype(np.float64)
     scores = []
