@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import contextvars
 import copy
 import random
 import shutil
@@ -20,12 +19,11 @@ from ivadomed_labelfusion.data import texts
 from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.files import read_json
+from ivadomed_labelfusion.hosts.ivadomed2.context import current_context, running
 from ivadomed_labelfusion.hosts.ivadomed2.notices import warn_of_ignored_dspace
 from ivadomed_labelfusion.hosts.ivadomed2.plan import RaterPlan
 from ivadomed_labelfusion.hosts.ivadomed2.speed.samples import Speed
 from ivadomed_labelfusion.locks import only_one
-
-_context = contextvars.ContextVar("ivadomed_labelfusion_context", default=None)
 
 
 def load_json(config_path):
@@ -153,7 +151,7 @@ def run_command(original):
         _check_options(**kwargs)
         if uses_plugin(context) and context["command"] == "train":
             seed_everything(context["split_dataset"]["random_seed"])
-        _context.set(context)
+        running.set(context)
         missing = [path for path in _paths(context) if not Path(path).is_dir()]
         if missing:
             raise InputError(f"path_data (-pd) must be BIDS folders, but {', '.join(missing)} does not exist.")
@@ -182,7 +180,7 @@ def run_command(original):
                 f"split_dataset.split_method must be a column of participants.tsv, got {column!r}."
             ) from None
         finally:
-            _context.set(None)
+            running.set(None)
 
     return wrapped
 
@@ -217,11 +215,6 @@ def seed_everything(seed):
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  ivadomed's transforms draw from numpy's global generator
     torch.manual_seed(seed)
-
-
-def current_context():
-    """Return the configuration of the running command, or an empty dict outside of one."""
-    return _context.get() or {}
 
 
 def save_config_file(original):
