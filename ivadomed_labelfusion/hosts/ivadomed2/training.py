@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from ivadomed_labelfusion.environment import version_numbers
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.hosts.ivadomed2 import run, transfer
+from ivadomed_labelfusion.hosts.ivadomed2 import transfer
+from ivadomed_labelfusion.hosts.ivadomed2.context import current_context
 from ivadomed_labelfusion.hosts.ivadomed2.early_stopping import with_mode
 from ivadomed_labelfusion.hosts.ivadomed2.loading import TrainingTorch, read_checkpoint
 from ivadomed_labelfusion.hosts.ivadomed2.speed.batches import BatchSource, CountedSampler
@@ -116,7 +117,7 @@ def save_onnx_model(original):
     """
 
     def wrapped(model, inputs, model_path):
-        if not run.current_context().get("training_parameters", {}).get("export_onnx", True):
+        if not current_context().get("training_parameters", {}).get("export_onnx", True):
             Path(model_path).unlink(missing_ok=True)
             raise NotWantedError("training_parameters.export_onnx is false, so none is written")
         # before 2.9 the exporter that is used here fails on up-sampling
