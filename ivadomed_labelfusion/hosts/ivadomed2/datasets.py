@@ -27,7 +27,7 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.ivadomed2.dataframe import complete_acquisitions
 from ivadomed_labelfusion.hosts.ivadomed2.images import check_channels
 from ivadomed_labelfusion.hosts.ivadomed2.labels import FusedLabels, MarkedImage, OwnLabels
-from ivadomed_labelfusion.hosts.ivadomed2.passes import Passes
+from ivadomed_labelfusion.hosts.passes import Passes
 from ivadomed_labelfusion.sampling import youden_weights
 
 
