@@ -184,8 +184,8 @@ class RandRaterd(Randomizable, _RaterTransform):
             name = getattr(data[self.keys[there[0]]], "meta", {}).get("filename_or_obj")
         if name is None:
             raise InputError(
-                "RandRaterd with a seed must know the case of every sample, but the label names no file. Name the case: "
-                "case_key."
+                "RandRaterd with a seed must know the case of every sample, but the label names no file. Name the "
+                "case: case_key."
             )
         # a number that neither the process nor the order of cases changes
         return int.from_bytes(hashlib.sha256(str(name).encode()).digest()[:4], "big")

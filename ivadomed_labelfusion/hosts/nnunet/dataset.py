@@ -7,6 +7,7 @@ this package read the raters'. Nothing here needs nnU-Net.
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,8 +161,11 @@ def export_dataset(
     busy = f"Another export is writing {output / name}. Wait for it."
     with only_one(output / f".{name}.lock", busy=busy), temporary_folder(output, TEMPORARY_PREFIX) as temporary:
         codings = {}
-        for case in progress(cases):
-            _write_case(case, temporary, case in training, raters, result.notes, codings)
+        # remarks reach the caller through ``notes``
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            for case in progress(cases):
+                _write_case(case, temporary, case in training, result.notes, codings)
         note = coding_note({path.name: coding for path, coding in sorted(codings.items())})
         result.notes += [note] if note else []
         folds = [
@@ -239,7 +243,7 @@ def _with_channels(bids_dir, label_sets, contrasts):
     return found
 
 
-def _write_case(case, root, trains, raters, notes, codings):
+def _write_case(case, root, trains, notes, codings):
     """Write image, raters and majority of one case."""
     like = load_image(case.channels[0])
     for index, path in enumerate(case.channels):
