@@ -151,7 +151,7 @@ def _from_config(arguments):
     from ivadomed_labelfusion.hosts.nnunet.from_config import migrate
 
     try:
-        found = migrate(read_json(arguments.from_config), arguments.data)
+        found = migrate(read_json(arguments.from_config), arguments.data, source=arguments.from_config)
     except InputError as error:
         text = str(error)
         raise InputError(text if arguments.from_config in text else f"{arguments.from_config}: {text}") from None

@@ -54,7 +54,8 @@ class FuseRatersd(_RaterTransform):
     """Fuse the raters' labels into one.
 
     Fuse before labels are interpolated (cropping and flipping do no harm): resampled linearly they are soft, which
-    only ``average`` takes. Pending lazy operations are applied first.
+    only ``average`` takes. Pending lazy operations are applied first; a lazy chain interpolates linearly unless its
+    ``overrides`` say ``nearest``.
 
     Args:
         keys (str or sequence of str): One per rater.

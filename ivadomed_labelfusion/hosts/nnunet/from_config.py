@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ivadomed_labelfusion.config import check_config, raise_on_errors
+from ivadomed_labelfusion.config import raise_on_errors
 from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.nnunet.folds import draw_parts, read_parts
@@ -34,17 +34,18 @@ class Migration:
     left_out: list
 
 
-def migrate(config: Mapping, bids_dir=None) -> Migration:
+def migrate(config: Mapping, bids_dir=None, *, source: str = "the configuration") -> Migration:
     """Say a configuration in nnU-Net's terms.
 
     Args:
         config (Mapping): The content of an ivadomed configuration.
         bids_dir (str or Path): The dataset, in the place of ``path_data``.
+        source (str): What messages call the configuration.
 
     Raises:
         InputError: If the configuration has errors, several datasets, or a fusion that no trainer has.
     """
-    raise_on_errors(check_config(config))
+    raise_on_errors(config, source=source)
     loader = config.get("loader_parameters", {})
     if "target_suffix" not in loader:
         raise InputError("loader_parameters.target_suffix must name the raters, it is missing.")
