@@ -23,7 +23,7 @@ def test_the_tutorial_trains_on_all_raters(tmp_path, monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     namespace = {}
     try:
-        exec(compile(code, str(PAGE), "exec"), namespace)  # noqa: S102 - our own page
+        exec(compile(code, str(PAGE), "exec"), namespace)
     finally:
         set_determinism(None)
         torch.use_deterministic_algorithms(False)
