@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from ivadomed_labelfusion.config.candidates import PAPER_CANDIDATES
 from ivadomed_labelfusion.demo import run, run_demo, settings
 from ivadomed_labelfusion.demo.figure import composite
 from ivadomed_labelfusion.demo.table import table_rows
 from ivadomed_labelfusion.errors import InputError
 
-CANDIDATES = list(settings.CANDIDATES)
+CANDIDATES = list(PAPER_CANDIDATES)
 
 
 @pytest.fixture(scope="module")

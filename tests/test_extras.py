@@ -92,7 +92,7 @@ def test_enable_names_its_missing_extra(tmp_path):
 def test_the_rest_works_without_any_extra(tmp_path, command):
     every = {name for extra in extras.EXTRAS.values() for name in extra.modules}
     if "BIDS" in command:
-        from tests.tiny import make_dataset
+        from tests.builders.tiny import make_dataset
 
         make_dataset(tmp_path / "BIDS", n_raters=4, labels=("GM", "WM"), contrasts=("T2starw",))
     result = run_without(every, f"from ivadomed_labelfusion.cli import main\nsys.exit(main({command!r}))", tmp_path)

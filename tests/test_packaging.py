@@ -52,8 +52,8 @@ def test_the_wheel_holds_hook_templates_and_data(wheel):
     for name in ("ivadomed_labelfusion.pth", "ivadomed_labelfusion.start", "ivadomed_labelfusion_hook.py"):
         assert name in names
     assert "ivadomed_labelfusion/py.typed" in names
-    assert "ivadomed_labelfusion/study/workflow/Snakefile" in names
-    assert any(name.startswith("ivadomed_labelfusion/study/data/") for name in names)
+    assert "ivadomed_labelfusion/experiment/workflow/Snakefile" in names
+    assert any(name.startswith("ivadomed_labelfusion/paper/data/") for name in names)
     templates = [name for name in names if re.fullmatch(r"ivadomed_labelfusion/config_templates/\w+\.json", name)]
     assert len(templates) == 12
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "startup/"))]

@@ -6,9 +6,9 @@ import pytest
 from ivadomed_labelfusion.config.yaml_files import read_yaml
 from ivadomed_labelfusion.data.archives import load_npz_array
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.experiment.frames import read_table
+from ivadomed_labelfusion.experiment.profiles import check_study_profile
 from ivadomed_labelfusion.files import read_json, resolve
-from ivadomed_labelfusion.study.frames import read_table
-from ivadomed_labelfusion.study.profiles import check_study_profile
 from tests.attack.damage import npz_variants
 
 
@@ -137,7 +137,7 @@ def test_the_profile_in_a_study_holds_words_and_numbers(tmp_path, text):
 def test_the_shipped_profile_and_its_examples_pass(tmp_path):
     from importlib import resources
 
-    shipped = resources.files("ivadomed_labelfusion.study").joinpath("workflow/slurm.yaml").read_text()
+    shipped = resources.files("ivadomed_labelfusion.experiment").joinpath("workflow/slurm.yaml").read_text()
     (tmp_path / "config.yaml").write_text(shipped)
     check_study_profile(tmp_path / "config.yaml")
     (tmp_path / "config.yaml").write_text(

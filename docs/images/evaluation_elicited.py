@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from scipy.stats import binom
 
-from ivadomed_labelfusion import figures
+from ivadomed_labelfusion.plots import style
 
 OMEGA, THETA, EPSILON, ALPHA = 8, 0.5, 1, 2.1
 ANSWERS = np.linspace(0, 1, 2001)
@@ -44,15 +44,15 @@ def elicited(loss, share, *, n_raters=1):
 def draw():
     """Return the figure."""
     shares = np.linspace(0, 1, 101)
-    figure, axes = figures.new_figure(width=figures.COLUMN_WIDTH_IN, height=3.6)
-    with figures.style():
+    figure, axes = style.new_figure(width=style.COLUMN_WIDTH_IN, height=3.6)
+    with style.style():
         # the loss of one voxel among many is linear in its answer, and turns at half of the Dice that is reached
-        color = figures.OKABE_ITO["orange"]
+        color = style.OKABE_ITO["orange"]
         axes.plot([0, 0.5, 0.5, 1], [0, 0, 1, 1], color=color, linestyle="-.", label="Dice (turns at 0.5 or below)")
         wing = [elicited(adaptive_wing, share) for share in shares]
-        axes.plot(shares, wing, color=figures.OKABE_ITO["vermillion"], label="Adaptive Wing, binary labels")
+        axes.plot(shares, wing, color=style.OKABE_ITO["vermillion"], label="Adaptive Wing, binary labels")
         soft = [elicited(adaptive_wing, share, n_raters=7) for share in shares]
-        axes.plot(shares, soft, color=figures.OKABE_ITO["blue"], label="Adaptive Wing, averages of 7 raters")
+        axes.plot(shares, soft, color=style.OKABE_ITO["blue"], label="Adaptive Wing, averages of 7 raters")
         square = [elicited(squared_error, share) for share in shares]
         line = {"color": "black", "linestyle": ":", "label": "squared error, cross-entropy"}
         axes.plot(shares, square, **line)
@@ -63,4 +63,4 @@ def draw():
 
 
 if __name__ == "__main__":
-    figures.save_figure(draw(), sys.argv[1], overwrite=True, dpi=150)
+    style.save_figure(draw(), sys.argv[1], overwrite=True, dpi=150)

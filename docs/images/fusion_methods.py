@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ivadomed_labelfusion import figures, fusion
+from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.cli import main
 from ivadomed_labelfusion.data.masks import open_masks
 from ivadomed_labelfusion.phantom import generate_msseg2016
+from ivadomed_labelfusion.plots import style
+from ivadomed_labelfusion.plots.slices import draw_slice, most_disagreement_slices
 
 FOLDER = Path(__file__).parent
 PANELS = (
@@ -33,7 +35,7 @@ def draw(raw):
     _, masks = open_masks(paths)
     _, (image,) = open_masks([flair])
     average = fusion.average(masks)
-    index = figures.most_disagreement_slices(average, 1)[0]
+    index = most_disagreement_slices(average, 1)[0]
     plane = average[..., index]
     # the lesion with most disagreement in this slice
     centre = np.unravel_index(np.argmax(box_sum(plane * (1 - plane), 9)), plane.shape)
@@ -43,9 +45,9 @@ def draw(raw):
     )
     picture = np.asarray(image[..., index][window], float)
     limits = tuple(np.percentile(picture, (1, 99)))
-    figure, axes = figures.new_figure(2, 4, height=4.2)
+    figure, axes = style.new_figure(2, 4, height=4.2)
     axes = axes.ravel()
-    figures.draw_slice(
+    draw_slice(
         axes[0],
         picture,
         [mask[..., index][window] for mask in masks],
@@ -57,7 +59,7 @@ def draw(raw):
         result = fusion.consensus(masks, method, **options)
         soft = result.posterior if method == "average" else result.labels()
         text = "\nprobability" if method == "average" else f"\n{result.volume()} voxels"
-        shown = figures.draw_slice(
+        shown = draw_slice(
             panel,
             picture,
             [] if method == "average" else [soft[..., index][window]],
@@ -69,9 +71,9 @@ def draw(raw):
         )
         if method == "average":
             scale = shown
-    with figures.style():
+    with style.style():
         figure.colorbar(scale, ax=list(axes), fraction=0.02, pad=0.01, label="share of raters")
-    figures.save_figure(figure, FOLDER / "fusion_methods.png", overwrite=True)
+    style.save_figure(figure, FOLDER / "fusion_methods.png", overwrite=True)
     output = Path(raw) / "consensus.nii.gz"
     figure = str(FOLDER / "fusion_command.png")
     main(["fuse", *map(str, paths), "-o", str(output), "--figure", figure, "--image", str(flair), "--overwrite"])

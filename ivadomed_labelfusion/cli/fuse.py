@@ -35,24 +35,38 @@ The outputs lie on the grid of the first mask. Existing files are kept unless --
 labels that are up to date are skipped. Exit status: 0 done, 2 bad input.
 """
 
-METHOD_HELP = "staple (default), average, majority, intersection, union or simple; several with --bids"
-
 
 def get_parser():
     """Return the argument parser."""
+    from ivadomed_labelfusion.fusion.registry import DEFAULT, METHODS
+
+    titles = ", ".join(method.title for method in METHODS.values())
     parser = argparse.ArgumentParser(
         prog="ivadomed_labelfusion fuse",
         usage="ivadomed_labelfusion fuse MASK MASK ... -o FILE [options]\n"
         "       ivadomed_labelfusion fuse --bids DIR --target-suffix SUFFIX ... [options]",
-        description="Fuse several raters' masks into one consensus: STAPLE, average, majority, intersection, union, "
-        "SIMPLE; binary masks or label maps, two or three dimensions, any format nibabel reads.",
+        description=f"Fuse several raters' masks into one consensus: {titles}; "
+        "binary masks or label maps, two or three dimensions, any format nibabel reads.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EPILOG,
     )
     parser.add_argument("masks", metavar="MASK", nargs="*", help="one file per rater")
-    parser.add_argument("--method", metavar="NAME", nargs="+", default=["staple"], help=METHOD_HELP)
+    *others, last = (name for name in METHODS if name != DEFAULT)
+    parser.add_argument(
+        "--method",
+        metavar="NAME",
+        nargs="+",
+        default=[DEFAULT],
+        help=f"{DEFAULT} (default), {', '.join(others)} or {last}; several with --bids",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    _add_files(parser)
+    _add_dataset(parser)
+    _add_options(parser)
+    return parser
 
+
+def _add_files(parser):
     files = parser.add_argument_group("fusing files")
     files.add_argument("-o", "--output", metavar="FILE", help="the consensus, .nii or .nii.gz")
     files.add_argument(
@@ -67,6 +81,8 @@ def get_parser():
         help="read and write slab by slab, for volumes that do not fit in memory (chosen by itself when they do not)",
     )
 
+
+def _add_dataset(parser):
     dataset = parser.add_argument_group("fusing a BIDS dataset")
     dataset.add_argument("--bids", metavar="DIR", help="BIDS dataset with the raters' masks below derivatives/")
     dataset.add_argument(
@@ -89,6 +105,10 @@ def get_parser():
     )
     dataset.add_argument("--jobs", metavar="N", type=int, default=1, help="subjects handled at once (default 1)")
 
+
+def _add_options(parser):
+    from ivadomed_labelfusion.fusion import all_options
+
     options = parser.add_argument_group("parameters of the methods")
     options.add_argument(
         "--region",
@@ -98,19 +118,20 @@ def get_parser():
     )
     options.add_argument("--margin", metavar="VOXELS", type=int, help="margin of --region box (default 10)")
     options.add_argument("--weights", metavar="W", type=float, nargs="+", help="one weight per rater")
-    options.add_argument(
-        "--ties", choices=("lowest", "background", "foreground", "error"), help="majority: what tied votes give"
-    )
-    options.add_argument("--confidence-weight", metavar="X", type=float, help="staple: factor on the prior")
-    options.add_argument("--max-iter", metavar="N", type=int, help="staple, simple: most iterations")
-    options.add_argument("--alpha", metavar="X", type=float, help="simple: drop raters so many sd below the mean")
+    for name, (option, methods) in all_options().items():
+        options.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar=None if option.choices else "N" if option.kind is int else "X",
+            type=option.kind,
+            choices=option.choices or None,
+            help=f"{', '.join(methods)}: {option.help}".removesuffix(": "),
+        )
     options.add_argument(
         "--grid-tolerance",
         metavar="MM",
         type=float,
         help="masks are on one grid if no voxel lies further apart (default 0.01 mm)",
     )
-    return parser
 
 
 def main(args=None):
@@ -121,14 +142,10 @@ def main(args=None):
     """
     # "-o" and other options may stand between masks
     arguments = get_parser().parse_intermixed_args(args)
-    options = {
-        "weights": arguments.weights,
-        "ties": arguments.ties,
-        "confidence_weight": arguments.confidence_weight,
-        "max_iter": arguments.max_iter,
-        "alpha": arguments.alpha,
-    }
-    options = {name: value for name, value in options.items() if value is not None}
+    from ivadomed_labelfusion.fusion import all_options
+
+    given = {name: getattr(arguments, name) for name in ("weights", *all_options())}
+    options = {name: value for name, value in given.items() if value is not None}
     if arguments.margin is None:
         arguments.margin = 10
     elif arguments.region != "box":
@@ -150,24 +167,28 @@ def _fuse_files(arguments, options):
         raise InputError("Name the output with -o, for example -o consensus.nii.gz.")
     if len(arguments.method) > 1:
         raise InputError(f"One method makes one output, got {' '.join(arguments.method)}. Run one after the other.")
-    from ivadomed_labelfusion.data.fuse_files import fuse_files
+    from ivadomed_labelfusion.data.fuse_files import Outputs, fuse_files
+
+    outputs = Outputs(
+        arguments.output,
+        posterior=arguments.posterior,
+        report=arguments.report,
+        figure=arguments.figure,
+        background=arguments.image,
+        overwrite=arguments.overwrite,
+    )
 
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"Note: {message}", file=sys.stderr)
         summary = fuse_files(
             arguments.masks,
-            arguments.output,
+            outputs,
             method=arguments.method[0],
             options=options,
             region=arguments.region,
             margin=arguments.margin,
-            posterior=arguments.posterior,
-            report=arguments.report,
-            figure=arguments.figure,
-            background=arguments.image,
             stream=arguments.stream,
             tolerance_mm=arguments.grid_tolerance,
-            overwrite=arguments.overwrite,
         )
     print(summary)
     return 0
@@ -179,10 +200,14 @@ def _fuse_dataset(arguments, options):
     )
     if arguments.masks:
         raise InputError(f"Give mask files or --bids, not both: {arguments.masks[0]}.")
+    from ivadomed_labelfusion.fusion.region import REGIONS
+
     if not arguments.target_suffix:
         raise InputError("--bids needs --target-suffix, for example --target-suffix '_desc-rater*_label-lesion_seg'.")
-    if arguments.region not in ("image", "union", "box"):
-        raise InputError(f"--region must be image, union or box over a dataset, got {arguments.region!r}.")
+    if arguments.region not in REGIONS:
+        raise InputError(
+            f"--region must be {', '.join(REGIONS[:-1])} or {REGIONS[-1]} over a dataset, got {arguments.region!r}."
+        )
     if arguments.region != "image":
         options["region"] = arguments.region
         if arguments.region == "box":
@@ -213,6 +238,12 @@ def _fuse_dataset(arguments, options):
             overwrite=arguments.overwrite,
             progress=progress,
         )
+    _say(result, arguments.bids)
+    return 0
+
+
+def _say(result, bids_dir):
+    """Print what was done to a dataset."""
     for image_stem, notes in sorted(result.notes.items()):
         for note in notes:
             print(f"Note: {image_stem}: {note}", file=sys.stderr)
@@ -220,10 +251,9 @@ def _fuse_dataset(arguments, options):
         print(f"Note: {result.coding_note}", file=sys.stderr)
     print(f"{len(result.written)} files written, {len(result.up_to_date)} up to date.")
     for path in result.written[:4]:
-        print(f"  {os.path.relpath(path, arguments.bids)}")
+        print(f"  {os.path.relpath(path, bids_dir)}")
     if len(result.written) > 4:
-        print(f"  ... and {len(result.written) - 4} more below {Path(arguments.bids) / 'derivatives'}")
-    return 0
+        print(f"  ... and {len(result.written) - 4} more below {Path(bids_dir) / 'derivatives'}")
 
 
 class _progress:

@@ -110,8 +110,9 @@ def _add_common(parser):
     parser.add_argument("out", metavar="OUT", help="the BIDS dataset to write")
     parser.add_argument("--subjects", nargs="+", metavar="NAME", help="keep these only; patterns such as 'ucl*' work")
     parser.add_argument(
-        "--fuse", nargs="+", metavar="METHOD", default=(), help="also write the raters fused: staple, average, majority"
-    )
+        "--fuse", nargs="+", metavar="METHOD", default=(),
+        help="also write the raters fused, by methods of 'ivadomed_labelfusion fuse --help': staple, average, ...",
+    )  # fmt: skip
     parser.add_argument(
         "--roi", metavar="WHAT",
         help="also write a region of interest for ROICrop: raters (around their masks, label-based), brain (MSSEG: its "

@@ -188,7 +188,7 @@ def _whole_number(text, lowest):
 
 
 def _n_splits(text):
-    from ivadomed_labelfusion.study.records import MOST_SPLITS
+    from ivadomed_labelfusion.experiment.records import MOST_SPLITS
 
     # longer numbers are not even read
     number = int(text) if text.isdecimal() and len(text) < 20 else 0
@@ -200,7 +200,8 @@ def _n_splits(text):
 
 
 def _overrides(parsed):
-    from ivadomed_labelfusion.study.candidates import check_left_to_the_study, merge_patch
+    from ivadomed_labelfusion.config.patches import merge_patch
+    from ivadomed_labelfusion.experiment.candidates import check_left_to_the_study
 
     shorthands = {
         "training_parameters.training_time.num_epochs": parsed.epochs,
@@ -232,10 +233,11 @@ def _overrides(parsed):
 
 
 def _study_from_arguments(parsed):
-    from ivadomed_labelfusion.study.candidates import DATASETS, resolve_candidates
-    from ivadomed_labelfusion.study.plan import Study
-    from ivadomed_labelfusion.study.run import count_gpus
-    from ivadomed_labelfusion.study.splits import PAPER_SPLITS
+    from ivadomed_labelfusion.config.candidates import DATASETS
+    from ivadomed_labelfusion.experiment.candidates import resolve_candidates
+    from ivadomed_labelfusion.experiment.plan import Study
+    from ivadomed_labelfusion.experiment.run import count_gpus
+    from ivadomed_labelfusion.experiment.splits import PAPER_SPLITS
 
     template = parsed.template
     if template not in DATASETS:
@@ -270,9 +272,9 @@ def _study_from_arguments(parsed):
 
 
 def _run(parsed):
-    from ivadomed_labelfusion.study import run
-    from ivadomed_labelfusion.study.prepare import check_study, prepare_study
-    from ivadomed_labelfusion.study.results import has_comparison, has_finished_models, write_results
+    from ivadomed_labelfusion.experiment import run
+    from ivadomed_labelfusion.experiment.prepare import check_study, prepare_study
+    from ivadomed_labelfusion.paper.results import has_comparison, has_finished_models, write_results
 
     if not parsed.dry_run:
         require("study", "ivadomed", what="study run")
@@ -311,7 +313,7 @@ def _print_plan(study):
     from rich.console import Console
     from rich.table import Table
 
-    from ivadomed_labelfusion.study.prepare import check_study
+    from ivadomed_labelfusion.experiment.prepare import check_study
 
     study, splits, files = check_study(study)
     console = Console()
@@ -335,7 +337,7 @@ def _print_status(study, *, every_model):
     from rich.console import Console
     from rich.table import Table
 
-    from ivadomed_labelfusion.study.status import STATES, TO_GO, duration_text, model_statuses, progress
+    from ivadomed_labelfusion.experiment.status import STATES, TO_GO, duration_text, model_statuses, progress
 
     statuses = model_statuses(study)
     console = Console()
@@ -369,7 +371,7 @@ def _print_status(study, *, every_model):
 
 
 def _status(parsed):
-    from ivadomed_labelfusion.study.plan import load_study
+    from ivadomed_labelfusion.experiment.plan import load_study
 
     _print_status(load_study(parsed.study), every_model=parsed.models)
     return 0
@@ -378,8 +380,8 @@ def _status(parsed):
 def _results(parsed):
     from rich.console import Console
 
-    from ivadomed_labelfusion.study.plan import load_study
-    from ivadomed_labelfusion.study.results import has_comparison, write_results
+    from ivadomed_labelfusion.experiment.plan import load_study
+    from ivadomed_labelfusion.paper.results import has_comparison, write_results
 
     study = load_study(parsed.study)
     # what was asked for once is kept up to date
@@ -404,7 +406,7 @@ def _print_table(table):
     from rich.table import Table
     from rich.text import Text
 
-    from ivadomed_labelfusion.study.render import to_markdown
+    from ivadomed_labelfusion.tables.render import to_markdown
 
     console = Console()
     # a file or a pipe gets Markdown, and so does a terminal too narrow for the table
@@ -427,8 +429,8 @@ def _claims(parsed):
     from rich.table import Table
     from rich.text import Text
 
-    from ivadomed_labelfusion.study.plan import load_study
-    from ivadomed_labelfusion.study.results import write_claims
+    from ivadomed_labelfusion.experiment.plan import load_study
+    from ivadomed_labelfusion.paper.results import write_claims
 
     study = load_study(parsed.study)
     verdicts, notes, files = write_claims(study)

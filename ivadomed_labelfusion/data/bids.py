@@ -15,7 +15,7 @@ DERIVATIVES = "derivatives"
 # what the sidecar of a rater's own mask says
 MANUAL = "manual segmentation"
 # the MSSEG-2016 download brings a consensus of its own
-_FUSED = (*METHODS, "consensus")
+_CONSENSUS = "consensus"
 
 
 def walk(folder) -> Iterator[Path]:
@@ -224,7 +224,7 @@ def expand_suffixes(bids_dir, target_suffix) -> list[list[str]]:
 
 
 def _is_fused(suffix, path):
-    if entity("desc", suffix) not in _FUSED:
+    if entity("desc", suffix) not in (*METHODS, _CONSENSUS):
         return False
     sidecar = path.with_name(stem(path) + ".json")
     content = read_json(sidecar) if sidecar.exists() else None

@@ -1,11 +1,14 @@
 """Fusing loose mask files: consensus, probabilities, a report on the raters, a figure."""
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ivadomed_labelfusion import figures, fusion
+from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.coding import BINARY, CLASS_NUMBERS, Coding, refusal
 from ivadomed_labelfusion.data.entities import stem
@@ -14,8 +17,10 @@ from ivadomed_labelfusion.data.masks import open_masks
 from ivadomed_labelfusion.data.volumes import load_image, read_volume, save_nifti, slab_writer, voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import resolve, write_json
-from ivadomed_labelfusion.fusion.patterns import REGIONS
+from ivadomed_labelfusion.fusion.region import REGIONS
 from ivadomed_labelfusion.fusion.report import report_of_patterns
+from ivadomed_labelfusion.plots import style
+from ivadomed_labelfusion.plots.fusion import fusion_figure
 
 # what the command offers for masks on other grids
 GRID_ADVICE = (
@@ -23,37 +28,48 @@ GRID_ADVICE = (
 )
 
 
-def fuse_files(
-    masks,
-    output,
-    *,
-    method="staple",
-    options=None,
-    region="image",
-    margin=10,
-    posterior=None,
-    report=None,
-    figure=None,
-    background=None,
-    stream=False,
-    tolerance_mm=None,
-    overwrite=False,
-):
-    """Fuse mask files into one.
+@dataclass(frozen=True)
+class Outputs:
+    """What is written.
 
-    Args:
-        masks (sequence of str or Path): One file per rater, binary or label map, on one grid.
-        output (str or Path): The consensus on the first mask's grid: integer, or float32 in [0, 1] for ``average``.
-        method, margin: See `fusion.fuse`.
-        options (dict): The method's own options and ``weights``, see `fusion.OPTIONS`.
-        region (str or Path): ``image``, ``union``, ``box``, or a mask file on the same grid.
+    Attributes:
+        consensus (str or Path): The consensus on the first mask's grid: integer, or float32 in [0, 1] for soft methods.
         posterior (str or Path): Where to write the probabilities; of label maps all labels along a fourth axis.
         report (str or Path): Where to write the report on the raters (JSON).
         figure (str or Path): Where to draw the slices with most disagreement.
         background (str or Path): Image shown in the figure.
+        overwrite (bool): Replace existing files.
+    """
+
+    consensus: str | Path
+    posterior: str | Path | None = None
+    report: str | Path | None = None
+    figure: str | Path | None = None
+    background: str | Path | None = None
+    overwrite: bool = False
+
+
+def fuse_files(
+    masks: Sequence[str | Path],
+    outputs: Outputs,
+    *,
+    method: str = "staple",
+    options: Mapping[str, Any] | None = None,
+    region: str | Path = "image",
+    margin: int = 10,
+    stream: bool = False,
+    tolerance_mm: float | None = None,
+) -> str:
+    """Fuse mask files into one.
+
+    Args:
+        masks (sequence of str or Path): One file per rater, binary or label map, on one grid.
+        outputs (Outputs): What to write.
+        method, margin: See `fusion.fuse`.
+        options (dict): The method's own options and ``weights``.
+        region (str or Path): ``image``, ``union``, ``box``, or a mask file on the same grid.
         stream (bool): Read and write slab by slab. Chosen by itself if the masks do not fit in free memory.
-        tolerance_mm (float): See `nifti.check_same_grid`.
-        overwrite (bool): Replace existing outputs.
+        tolerance_mm (float): See `grid.check_on_grid`.
 
     Returns:
         str: A summary for the terminal.
@@ -61,52 +77,47 @@ def fuse_files(
     Raises:
         InputError: On bad input, before anything is written.
     """
-    options = dict(options or {})
     tolerance_mm = GRID_TOLERANCE_MM if tolerance_mm is None else tolerance_mm
+    options = dict(options or {})
     fusion.check_method(method, options)
-    _check_outputs((output, posterior), report, figure, [*masks, background, region], overwrite)
-    if background and not figure:
-        raise InputError("--image is the background of a figure: add --figure FILE.")
+    _check_outputs(outputs, [*masks, region])
     names = _names(masks)
-    if not stream and not _fits(masks):
-        stream = True
-    if stream and figure:
+    stream = stream or not _fits(masks)
+    if stream and outputs.figure:
         raise InputError("A figure needs all masks in memory: leave out --figure, or fuse a cropped copy.")
     image, arrays = open_masks(masks, tolerance_mm=tolerance_mm, lazy=stream, advice=GRID_ADVICE)
-    result = fusion.consensus(
-        arrays,
-        method,
-        region=_region(region, masks[0], stream, tolerance_mm),
-        margin=margin,
-        names=names,
-        keep_codes=not stream,
-        **options,
-    )
+    options["region"] = _region(region, masks[0], stream, tolerance_mm)
+    result = fusion.consensus(arrays, method, margin=margin, names=names, keep_codes=not stream, **options)
     _check_labels(result, masks)
-    is_soft = method == "average"
+    is_soft = fusion.METHODS[method].soft
     if is_soft and result.is_multilabel:
-        several = [str(path) for rater, path in enumerate(masks) if len(np.unique(result.patterns.votes[:, rater])) > 2]
-        raise InputError(
-            f"Label maps cannot be averaged into one map, and {', '.join(several[:3]) or masks[0]} holds several "
-            "labels. Use majority, or average one mask per class."
-        )
+        _refuse_average(result, masks)
     # everything that may be refused is computed before the first file is written
-    content = _report(result, method, masks, options, region, margin, image) if report else None
-    drawn = _figure(result, arrays, names, image, background, masks[0], tolerance_mm) if figure else None
+    how = {"region": str(region), **({"margin": margin} if region == "box" else {})}
+    content = _report(result, masks, how, image, options.get("weights")) if outputs.report else None
+    drawn = _figure(result, arrays, image, outputs.background, masks[0], tolerance_mm) if outputs.figure else None
     write = _write_slabs if stream else _write_whole
-    write(output, result, image, soft=is_soft, overwrite=overwrite)
-    if posterior:
-        write(posterior, result, image, soft=True, overwrite=overwrite)
-    if report:
-        write_json(report, content, overwrite=overwrite)
-    if figure:
-        figures.save_figure(drawn, figure, overwrite=overwrite)
-    return _summary(result, method, output)
+    write(outputs.consensus, result, image, soft=is_soft, overwrite=outputs.overwrite)
+    if outputs.posterior:
+        write(outputs.posterior, result, image, soft=True, overwrite=outputs.overwrite)
+    if outputs.report:
+        write_json(outputs.report, content, overwrite=outputs.overwrite)
+    if outputs.figure:
+        style.save_figure(drawn, outputs.figure, overwrite=outputs.overwrite)
+    return _summary(result, outputs.consensus)
+
+
+def _refuse_average(result, masks):
+    several = [str(path) for rater, path in enumerate(masks) if len(np.unique(result.patterns.votes[:, rater])) > 2]
+    raise InputError(
+        f"Label maps cannot be averaged into one map, and {', '.join(several[:3]) or masks[0]} holds several "
+        "labels. Use majority, or average one mask per class."
+    )
 
 
 def _check_labels(result, masks):
     """Refuse what is neither masks nor label maps: no file holds two labels, and one or all hold a class's number."""
-    if not isinstance(result, fusion.Consensus):
+    if not result.has_votes:
         return
     patterns = result.patterns
     of_rater = [set(patterns.labels[np.unique(patterns.votes[:, rater])].tolist()) - {0} for rater in range(len(masks))]
@@ -122,24 +133,26 @@ def _check_labels(result, masks):
     raise InputError(refusal(coding, str(masks[odd]), cure))
 
 
-def _check_outputs(volumes, report, figure, inputs, overwrite):
+def _check_outputs(outputs, inputs):
     for paths, endings in (
-        (volumes, (".nii", ".nii.gz")),
-        ([report], (".json",)),
-        ([figure], figures.FORMATS),
+        ((outputs.consensus, outputs.posterior), (".nii", ".nii.gz")),
+        ([outputs.report], (".json",)),
+        ([outputs.figure], style.FORMATS),
     ):
         for path in paths:
             if path and not str(path).lower().endswith(endings):
                 raise InputError(f"{path} must end with {' or '.join(endings)}.")
-    outputs = [Path(path) for path in (*volumes, report, figure) if path]
-    inputs = {resolve(path) for path in inputs if path}
-    for index, path in enumerate(outputs):
+    written = [Path(path) for path in (outputs.consensus, outputs.posterior, outputs.report, outputs.figure) if path]
+    inputs = {resolve(path) for path in (*inputs, outputs.background) if path}
+    for index, path in enumerate(written):
         if resolve(path) in inputs:
             raise InputError(f"{path} is an input and must not be replaced. Choose another output.")
-        if resolve(path) in {resolve(other) for other in outputs[:index]}:
+        if resolve(path) in {resolve(other) for other in written[:index]}:
             raise InputError(f"{path} is named for two outputs. Give each its own file.")
-        if path.exists() and not overwrite:
+        if path.exists() and not outputs.overwrite:
             raise InputError(f"{path} exists already. Add --overwrite to replace it, or choose another output.")
+    if outputs.background and not outputs.figure:
+        raise InputError("--image is the background of a figure: add --figure FILE.")
 
 
 def _names(paths):
@@ -190,35 +203,32 @@ def _write_slabs(path, result, image, *, soft, overwrite):
                 write(slab)
 
 
-def _report(result, method, masks, options, region, margin, image):
-    if not isinstance(result, fusion.Consensus):
+def _report(result, masks, how, image, weights):
+    if not result.has_votes:
         raise InputError("A report compares binary masks or label maps; these masks are soft.")
     voxel_volume_mm3 = float(np.prod(voxel_size_mm(image)))
-    weights = options.get("weights")
     per_label = []
     for label in result.label_values[1:].tolist():
         entry = report_of_patterns(result.patterns, label=label, weights=weights)
         per_label.append(entry.to_dict(voxel_volume_mm3=voxel_volume_mm3))
-    content = {
-        "method": method,
-        "parameters": {**result.parameters, "region": str(region), **({"margin": margin} if region == "box" else {})},
+    iteration = {} if result.n_iter is None else {"n_iter": result.n_iter, "converged": result.converged}
+    prior = {} if result.prior is None else {"prior": np.asarray(result.prior).tolist()}
+    return {
+        "method": result.method,
+        "parameters": {**result.parameters, **how},
         "masks": [str(path) for path in masks],
         "version": __version__,
         "voxel_volume_mm3": voxel_volume_mm3,
         "notes": result.notes,
+        **iteration,
+        **{name: values.tolist() for name, values in result.per_rater.items()},
+        **prior,
+        "label_values": result.label_values.tolist(),
+        "labels": per_label,
     }
-    for name in ("n_iter", "converged"):
-        if hasattr(result, name):
-            content[name] = getattr(result, name)
-    for name in ("sensitivity", "specificity", "confusion", "prior", "kept", "score"):
-        if hasattr(result, name):
-            content[name] = np.asarray(getattr(result, name)).tolist()
-    content["label_values"] = result.label_values.tolist()
-    content["labels"] = per_label
-    return content
 
 
-def _figure(result, arrays, names, image, background, first, tolerance_mm):
+def _figure(result, arrays, image, background, first, tolerance_mm):
     import nibabel
 
     turn = nibabel.orientations.io_orientation(image.affine)
@@ -234,15 +244,15 @@ def _figure(result, arrays, names, image, background, first, tolerance_mm):
             picture, f"The image {background}", image, first, tolerance_mm=tolerance_mm, advice=GRID_ADVICE
         )
         shown = upright(found.turn(read_volume(picture, background)))
-    hard = result.labels() if isinstance(result, fusion.Consensus) and result.method != "average" else None
+    hard = None if fusion.METHODS[result.method].soft else result.labels()
     soft = None if result.is_multilabel else upright(result.posterior)
     if result.is_multilabel:
         # of label maps, the figure shows foreground against background
         soft = upright(1.0 - result.posterior[0])
     spacing = np.array(voxel_size_mm(image))
-    return figures.fusion_figure(
+    return fusion_figure(
         [upright(array) for array in arrays],
-        names,
+        result.raters,
         soft,
         None if hard is None else upright(hard),
         image=shown,
@@ -251,9 +261,10 @@ def _figure(result, arrays, names, image, background, first, tolerance_mm):
     )
 
 
-def _summary(result, method, output):
-    if not isinstance(result, fusion.Consensus):
-        return f"{output}: average of {len(result.raters)} soft masks."
+def _summary(result, output):
+    method = result.method
+    if not result.has_votes:
+        return f"{output}: {method} of {len(result.raters)} soft masks."
     lines = []
     width = max(len(name) for name in result.raters)
     for index, label in enumerate(result.label_values[1:].tolist(), start=1):
@@ -266,10 +277,10 @@ def _summary(result, method, output):
                 f"{name:{width}}  {entry.volume[rater]:10d}  {entry.sensitivity[rater]:11.4f}  "
                 f"{entry.specificity[rater]:11.4f}  {entry.dice_consensus[rater]:16.4f}"
             )
-        if method != "average":
+        if not fusion.METHODS[method].soft:
             lines.append(f"{method:{width}}  {result.volume(index):10d}")
     iterations = ""
-    if hasattr(result, "n_iter"):
+    if result.n_iter is not None:
         ending = "" if result.converged else ", NOT converged (raise --max-iter)"
         iterations = f", {result.n_iter} iterations{ending}"
     if result.patterns.n_outside:

@@ -5,12 +5,13 @@ each with a JSON sidecar that tells raters, sources, method, parameters, perform
 if its sidecar tells the same, masks by their content.
 """
 
-import hashlib
+import contextlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -25,13 +26,20 @@ from ivadomed_labelfusion.data.raters import (
     classes_and_raters,
     one_class_or_more,
 )
-from ivadomed_labelfusion.data.volumes import load_image, save_nifti
+from ivadomed_labelfusion.data.sidecars import (
+    RaterTable,
+    is_up_to_date,
+    performance,
+    sha256,
+    source_name,
+    write_pair,
+)
+from ivadomed_labelfusion.data.volumes import load_image
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.files import read_json, write_json
-from ivadomed_labelfusion.fusion import check_method, consensus_classes
-from ivadomed_labelfusion.fusion.ties import settle_ties
+from ivadomed_labelfusion.fusion import METHODS, check_method, consensus_classes
+from ivadomed_labelfusion.fusion.registry import GENERAL
+from ivadomed_labelfusion.fusion.ties import Ties, settle_ties
 
-SOFT_METHODS = ("average",)
 # soft masks of a hard consensus are cut here, as in the evaluation
 CUT = 0.5
 
@@ -43,7 +51,8 @@ class Fusion:
     Attributes:
         methods (dict): Name of each fusion method to its options (further arguments of `fusion.fuse_classes`).
         multiclass (str): ``joint`` or ``per_class``, see `fusion.fuse_classes`.
-        posterior (bool): Also write the probabilities of ``staple``, ``majority`` and ``simple`` as ``_softseg``.
+        posterior (bool): Also write the probabilities of methods with graded ones (``staple``, ``majority``, ...) as
+            ``_softseg``.
         cut_soft (bool): Cut soft masks at 0.5 for hard methods, which else refuse them.
         average_ties (str or None): For averages that will be binarised: see `fusion.ties.settle_ties`. None keeps them.
         tolerance_mm (float): Grids are one if no voxel lies further apart.
@@ -55,16 +64,15 @@ class Fusion:
     multiclass: str = "joint"
     posterior: bool = False
     cut_soft: bool = False
-    average_ties: str | None = None
+    average_ties: Ties | None = None
     tolerance_mm: float = GRID_TOLERANCE_MM
     advice: str = ""
     overwrite: bool = False
 
     def targets(self, image_stem: str, class_names: Sequence[str], folder: Path, method: str) -> list["Target"]:
         """Return the files that one method makes of one image."""
-        kinds = [method in SOFT_METHODS]
-        if self.posterior and method in ("staple", "majority", "simple"):
-            kinds.append(True)
+        entry = METHODS[method]
+        kinds = [True] if entry.soft else [False, True] if self.posterior and entry.graded else [False]
         return [
             Target(
                 folder / f"{image_stem}_desc-{method}_label-{name}_{'softseg' if soft else 'seg'}.nii.gz", index, soft
@@ -89,20 +97,20 @@ class Fusion:
             InputError: If a mask cannot be used, or a file exists that was made in another way.
         """
         sources = [path for rater in zip(*label_set.files, strict=True) for path in rater]
-        digests = [_sha256(path) for path in sources]
+        digests = [sha256(path) for path in sources]
         done = FusedImage(notes=[f"Fused without all raters: {absent}."] if absent else [])
         loaded = None
         for method, options in self.methods.items():
             shared = {
                 "Raters": label_set.rater_names,
-                "Sources": [_name(path, label_set.bids_dir) for path in sources],
+                "Sources": [source_name(path, label_set.bids_dir) for path in sources],
                 "SourcesSHA256": digests,
                 "Method": method,
                 "Parameters": self._parameters(label_set, method, options),
                 "GeneratedBy": {"Name": "ivadomed_labelfusion", "Version": __version__},
             }
             plan = self.targets(label_set.image_stem, label_set.class_names, folder, method)
-            stale = [target for target in plan if not _is_up_to_date(target, shared)]
+            stale = [target for target in plan if not is_up_to_date(target.path, shared)]
             done.up_to_date += [target.path for target in plan if target not in stale]
             for target in stale:
                 if target.path.exists() and not self.overwrite:
@@ -113,7 +121,7 @@ class Fusion:
             if stale:
                 loaded = loaded or self._load(label_set, on_image)
                 done.codings = loaded.codings
-                self._fuse(label_set, method, options, stale, shared, loaded, done)
+                self._fuse(label_set, method, stale, shared, loaded, done)
         return done
 
     def _load(self, label_set, on_image):
@@ -122,36 +130,37 @@ class Fusion:
             options |= {"like": load_image(label_set.image), "like_name": f"its image ({label_set.image})"}
         return load_masks(label_set, **options)
 
-    def _fuse(self, label_set, method, options, stale, shared, loaded, done):
+    def _fuse(self, label_set, method, stale, shared, loaded, done):
         masks = loaded.masks
-        if masks.dtype.kind == "f" and method not in SOFT_METHODS:
+        if masks.dtype.kind == "f" and METHODS[method].of_soft is None:
             if not self.cut_soft:
                 raise InputError(_soft_refusal(label_set, loaded.codings, method))
             masks = (masks >= CUT).view(np.uint8)
-        result = consensus_classes(masks, method, multiclass=self.multiclass, names=label_set.rater_names, **options)
+        options = {"multiclass": self.multiclass, "names": label_set.rater_names, **self.methods[method]}
+        result = consensus_classes(masks, method, **options)
         coded = coding_note({path.name: coding for path, coding in loaded.codings.items()})
         done.notes = list(dict.fromkeys([*done.notes, *result.notes]))
         labels = result.labels() if any(not target.soft for target in stale) else None
         soft = result.posterior if any(target.soft for target in stale) else None
-        if self.average_ties and method == "average":
+        if self.average_ties and METHODS[method].soft:
             soft = settle_ties(soft, self.average_ties)
         for target in stale:
-            data = (soft if target.soft else labels)[target.class_index]
-            sidecar = {
-                "Label": label_set.class_names[target.class_index],
-                **shared,
-                **_performance(result, target, data, masks, label_set.rater_names),
-            }
+            index = target.class_index
+            data = (soft if target.soft else labels)[index]
+            table = RaterTable(label_set.rater_names, masks[:, index], None if target.soft else data)
+            own = performance(*result.of_class(index), table)
+            sidecar = {"Label": label_set.class_names[index], **shared, **own}
             notes = [*done.notes, *([coded] if coded else [])]
             if notes:
                 sidecar["Notes"] = notes
-            _write_pair(target.path, data, loaded.like, sidecar)
+            write_pair(target.path, data, loaded.like, sidecar)
             done.written.append(target.path)
 
     def _parameters(self, label_set, method, options):
-        plain = {name: getattr(value, "tolist", lambda value=value: value)() for name, value in options.items()}
-        joint = len(label_set.files) > 1 and method not in ("average", "union")
-        ties = {"ties": self.average_ties} if self.average_ties and method == "average" else {}
+        entry = METHODS[method]
+        plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in options.items()}
+        joint = len(label_set.files) > 1 and entry.classes == "joint"
+        ties = {"ties": self.average_ties} if self.average_ties and entry.soft else {}
         return {**({"multiclass": self.multiclass} if joint else {}), **ties, **plain}
 
 
@@ -187,21 +196,6 @@ def _soft_refusal(label_set, codings, method):
     return refusal(codings[path], label_set.describe(index, rater), cure)
 
 
-def _sha256(path):
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError:
-        load_image(path)  # says what is wrong with it
-        raise
-
-
-def _name(path, bids_dir):
-    # not resolved: data managers keep the content behind links that lead elsewhere
-    if bids_dir is not None and Path(path).is_relative_to(bids_dir):
-        return "bids::" + Path(path).relative_to(bids_dir).as_posix()
-    return str(path)
-
-
 @dataclass
 class WrittenLabels:
     """What `write_fused` did.
@@ -218,22 +212,35 @@ class WrittenLabels:
     notes: dict = field(default_factory=dict)
     coding_note: str = ""
 
+    def add(self, image_stem: str, fused: FusedImage) -> None:
+        """Take in what was done with one image."""
+        self.written += fused.written
+        self.up_to_date += fused.up_to_date
+        if fused.notes:
+            self.notes[image_stem] = fused.notes
+
+
+class How(TypedDict, total=False):
+    """The attributes of `Fusion` that a caller of `write_fused` chooses."""
+
+    posterior: bool
+    multiclass: str
+    tolerance_mm: float
+    advice: str
+    overwrite: bool
+
 
 def write_fused(
-    bids_dir,
-    target_suffix,
-    methods,
+    bids_dir: str | Path,
+    target_suffix: Sequence[Any],
+    methods: str | Sequence[str],
     *,
-    posterior=False,
-    multiclass="joint",
-    options=None,
-    subjects=None,
-    allow_missing=False,
-    tolerance_mm=GRID_TOLERANCE_MM,
-    advice="",
-    jobs=1,
-    overwrite=False,
+    options: Mapping[str, Any] | None = None,
+    subjects: Iterable[str] | None = None,
+    allow_missing: bool = False,
+    jobs: int = 1,
     progress: Callable[[int, int, str], None] | None = None,
+    **how: Unpack[How],
 ) -> WrittenLabels:
     """Fuse the raters' masks of every image of a dataset and write the results as derivatives.
 
@@ -244,7 +251,6 @@ def write_fused(
         target_suffix (list): The raters' suffixes per class as in ivadomed's ``loader_parameters``, plain (one class)
             or nested. They have the form ``_desc-<rater>_label-<class>_seg``; see `raters.classes_and_raters`.
         methods (str or sequence of str): Names of `fusion.METHODS`. ``average`` gives ``_softseg``, others ``_seg``.
-        posterior, multiclass, tolerance_mm, advice, overwrite: See `Fusion`.
         options (dict): Further arguments of `fusion.fuse_classes`: ``ties``, ``region``, ``weights``, ... An option is
             passed to those methods that know it, and must be known to one of them.
         subjects (iterable of str): Keep these only, with or without ``sub-``.
@@ -252,6 +258,7 @@ def write_fused(
             with a missing mask is an error.
         jobs (int): Images handled at once.
         progress (callable): Called as ``progress(done, total, image_stem)`` after each image.
+        **how: ``posterior``, ``multiclass``, ``tolerance_mm``, ``advice``, ``overwrite``, see `Fusion`.
 
     Returns:
         WrittenLabels
@@ -273,39 +280,21 @@ def write_fused(
 
     def fuse(label_set):
         present = label_set.present(allow_missing=allow_missing, cure=ALLOW_BY_OPTION)
-        job = Fusion(
-            methods={method: _of_present(known, present, len(nested[0])) for method, known in per_method.items()},
-            multiclass=multiclass,
-            posterior=posterior,
-            tolerance_mm=tolerance_mm,
-            advice=advice,
-            overwrite=overwrite,
-        )
         chosen = label_set.of_raters(present)
-        return job.write(chosen, chosen.files[0][0].parent, absent=label_set.absence_note())
+        own = {method: _of_present(known, present, len(nested[0])) for method, known in per_method.items()}
+        return Fusion(own, **how).write(chosen, chosen.files[0][0].parent, absent=label_set.absence_note())
 
-    # remarks reach the caller through ``notes``; filters are global, so they are set once around all threads
-    with warnings.catch_warnings(), ThreadPoolExecutor(jobs) as pool:
-        warnings.simplefilter("ignore", UserWarning)
-        futures = {pool.submit(fuse, label_set): label_set.image_stem for label_set in label_sets}
-        try:
-            for done, future in enumerate(as_completed(futures), start=1):
-                image_stem = futures[future]
-                try:
-                    fused = future.result()
-                except InputError as error:
-                    problems[image_stem] = str(error).removeprefix(f"{image_stem}: ")
-                else:
-                    result.written += fused.written
-                    result.up_to_date += fused.up_to_date
-                    codings |= fused.codings
-                    if fused.notes:
-                        result.notes[image_stem] = fused.notes
-                if progress is not None:
-                    progress(done, len(futures), image_stem)
-        except BaseException:  # an interrupt above all: do not start what is still waiting
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with contextlib.closing(_in_threads(fuse, label_sets, jobs)) as finished:
+        for done, (image_stem, future) in enumerate(finished, start=1):
+            try:
+                fused = future.result()
+            except InputError as error:
+                problems[image_stem] = str(error).removeprefix(f"{image_stem}: ")
+            else:
+                result.add(image_stem, fused)
+                codings |= fused.codings
+            if progress is not None:
+                progress(done, len(label_sets), image_stem)
     result.written.sort()
     result.up_to_date.sort()
     result.coding_note = coding_note({path.name: codings[path] for path in sorted(codings)})
@@ -318,7 +307,23 @@ def write_fused(
     return result
 
 
-def _options_by_method(methods, options):
+def _in_threads(
+    fuse: Callable[[LabelSet], FusedImage], label_sets: Sequence[LabelSet], jobs: int
+) -> Iterator[tuple[str, Future[FusedImage]]]:
+    """Yield ``(image stem, future)`` of each label set as it is done."""
+    # remarks reach the caller through ``notes``; filters are global, so they are set once around all threads
+    with warnings.catch_warnings(), ThreadPoolExecutor(jobs) as pool:
+        warnings.simplefilter("ignore", UserWarning)
+        futures = {pool.submit(fuse, label_set): label_set.image_stem for label_set in label_sets}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future
+        except BaseException:  # an interrupt above all: do not start what is still waiting
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _options_by_method(methods: Sequence[str], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the options of each method.
 
     Raises:
@@ -331,7 +336,7 @@ def _options_by_method(methods, options):
     return per_method
 
 
-def _of_present(options, present, n_raters):
+def _of_present(options: Mapping[str, Any], present: Sequence[int], n_raters: int) -> dict[str, Any]:
     """Return a method's options with the weights of the raters who are present."""
     options = dict(options)
     if options.get("weights") is not None and len(options["weights"]) == n_raters:
@@ -339,77 +344,7 @@ def _of_present(options, present, n_raters):
     return options
 
 
-def _options_of(method, options):
+def _options_of(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those options that ``method`` takes."""
-    known = {}
-    for name, value in options.items():
-        if name in ("region", "margin"):
-            known[name] = value
-            continue
-        try:
-            check_method(method, {name: value})
-        except InputError:
-            check_method(method)  # an unknown method, not an unknown option
-            continue
-        known[name] = value
     check_method(method)
-    return known
-
-
-def _sidecar_path(path):
-    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
-
-
-def _is_up_to_date(target, shared):
-    sidecar = _sidecar_path(target.path)
-    if not (target.path.exists() and sidecar.exists()):
-        return False
-    try:
-        found = read_json(sidecar)
-    except InputError:
-        return False
-    return isinstance(found, dict) and all(found.get(key) == value for key, value in shared.items())
-
-
-def _write_pair(path, data, image, sidecar):
-    """Write label and sidecar so that no interruption leaves a sidecar beside a label that it does not describe."""
-    path.unlink(missing_ok=True)
-    write_json(_sidecar_path(path), sidecar, overwrite=True)
-    save_nifti(path, data, image)
-
-
-def _performance(result, target, data, masks, raters):
-    """Return what the sidecar says on the raters and the iteration."""
-    own = result.results[0] if result.is_joint else result.results[target.class_index]
-    columns = {}
-    if hasattr(own, "sensitivity"):
-        columns |= {"Sensitivity": own.sensitivity, "Specificity": own.specificity}
-    if hasattr(own, "confusion"):
-        index = np.flatnonzero(own.label_values == target.class_index + 1)
-        if index.size:
-            columns["Sensitivity"] = own.confusion[:, index[0], index[0]]
-    if hasattr(own, "score"):
-        columns |= {"Score": own.score, "Kept": own.kept}
-    if not target.soft:
-        volume = np.count_nonzero(data)
-        foreground = [np.asarray(of_rater[target.class_index]) > 0 for of_rater in masks]
-        both = [np.count_nonzero(mask & (data > 0)) for mask in foreground]
-        sizes = [np.count_nonzero(mask) for mask in foreground]
-        columns["VolumeVoxels"] = np.array(sizes)
-        columns["DiceWithConsensus"] = np.array(
-            [2 * common / (size + volume) if size + volume else 1.0 for common, size in zip(both, sizes, strict=True)]
-        )
-    table = {}
-    if columns:
-        table["RaterPerformance"] = [
-            {"Rater": rater, **{name: values[index].item() for name, values in columns.items()}}
-            for index, rater in enumerate(raters)
-        ]
-    if hasattr(own, "confusion"):
-        table["ConfusionLabels"] = own.label_values.tolist()
-        table["Confusion"] = {rater: own.confusion[index].tolist() for index, rater in enumerate(raters)}
-    if hasattr(own, "prior"):
-        table["Prior"] = np.asarray(own.prior).tolist()
-    if hasattr(own, "n_iter"):
-        table |= {"Iterations": own.n_iter, "Converged": own.converged}
-    return table
+    return {name: value for name, value in options.items() if name in (*GENERAL, *METHODS[method].takes)}

@@ -5,19 +5,21 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from ivadomed_labelfusion import figures, fusion
+from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.data.bids import find_label_sets
 from ivadomed_labelfusion.data.entities import stem
 from ivadomed_labelfusion.data.masks import open_masks
 from ivadomed_labelfusion.data.raters import names_of_suffixes
 from ivadomed_labelfusion.data.volumes import load_image, voxel_size_mm
 from ivadomed_labelfusion.files import read_json
+from ivadomed_labelfusion.plots import style
+from ivadomed_labelfusion.plots.slices import crop_around, draw_slice, most_disagreement_slices
 
 # classes on black: the first two of the palette for outlines
 CLASS_COLORS = ("#E69F00", "#56B4E9")
 
 
-def comparison_figure(output, bids_dir, candidates):
+def demo_figure(output, bids_dir, candidates):
     """Draw the test image's slice on which the raters disagree most.
 
     Args:
@@ -38,8 +40,8 @@ def comparison_figure(output, bids_dir, candidates):
     raters = np.stack([_upright(mask, first.affine) for mask in arrays])
     raters = raters.reshape(len(suffixes), len(suffixes[0]), *raters.shape[1:]).swapaxes(0, 1)
     average, staple = raters.mean(axis=0), fusion.fuse_classes(raters, "staple")
-    (index,) = figures.most_disagreement_slices(np.moveaxis(average, 0, -1), 1, axis=2)
-    box = figures.crop_around(average[..., index].sum(axis=0) > 0, margin=6)
+    (index,) = most_disagreement_slices(np.moveaxis(average, 0, -1), 1, axis=2)
+    box = crop_around(average[..., index].sum(axis=0) > 0, margin=6)
 
     def view(volume):
         """Cut the slice out of ``(..., x, y, z)``."""
@@ -47,15 +49,15 @@ def comparison_figure(output, bids_dir, candidates):
 
     image = view(_load_upright(_image(bids_dir, labels.image_stem)))
     spacing = voxel_size_mm(nibabel.as_closest_canonical(first))[:2]
-    figure, axes = figures.new_figure(3, 4, height=6.2)
-    figures.draw_slice(axes[0, 0], image, spacing=spacing, title=labels.image_stem)
+    figure, axes = style.new_figure(3, 4, height=6.2)
+    draw_slice(axes[0, 0], image, spacing=spacing, title=labels.image_stem)
     outlines = [mask for rater in view(raters) for mask in rater]
     colors = [
-        figures.COLORS_ON_IMAGE[rater % len(figures.COLORS_ON_IMAGE)]
+        style.COLORS_ON_IMAGE[rater % len(style.COLORS_ON_IMAGE)]
         for rater in range(len(raters))
         for _ in range(len(suffixes))
     ]
-    figures.draw_slice(
+    draw_slice(
         axes[0, 1], image, outlines, colors=colors, line_width=0.7, spacing=spacing, title=f"{len(raters)} raters"
     )
     _probabilities(axes[0, 2], view(average), spacing, "average")

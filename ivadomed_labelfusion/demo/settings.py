@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from ivadomed_labelfusion.config import load_template
 
-CANDIDATES = ("conv_staple", "conv_average", "conv_random", "softseg_staple", "softseg_average", "softseg_random")
-
 
 @dataclass(frozen=True)
 class DemoSettings:
@@ -49,7 +47,7 @@ def demo_config(dataset, candidate, settings, *, bids_dir, output_dir, seed):
 
     Args:
         dataset (str): ``ms`` or ``scgm``.
-        candidate (str): One of ``CANDIDATES``.
+        candidate (str): One of `config.candidates.PAPER_CANDIDATES`.
         settings (DemoSettings): The sizes.
         bids_dir (str or Path): Dataset.
         output_dir (str or Path): Output folder of this candidate.
@@ -65,7 +63,8 @@ def demo_config(dataset, candidate, settings, *, bids_dir, output_dir, seed):
     loader["contrast_params"].update(training_validation=list(settings.contrasts), testing=list(settings.contrasts))
     loader["multichannel"] = len(settings.contrasts) > 1
     config["split_dataset"].update(random_seed=seed, data_testing={"data_type": None, "data_value": []})
-    config["training_parameters"]["batch_size"] = settings.batch_size
+    # the demo does not use the ONNX files
+    config["training_parameters"].update(batch_size=settings.batch_size, export_onnx=False)
     config["training_parameters"]["training_time"]["num_epochs"] = settings.epochs
     config["training_parameters"]["scheduler"]["initial_lr"] = settings.learning_rate
     config["default_model"].update(depth=settings.depth, n_filters=settings.n_filters, dropout_rate=0.1)

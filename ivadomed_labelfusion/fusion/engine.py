@@ -1,83 +1,64 @@
 """One call for every fusion method."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.fusion.consensus import Consensus, as_float32
-from ivadomed_labelfusion.fusion.multilabel import multilabel_staple_of_patterns
 from ivadomed_labelfusion.fusion.patterns import auto_patterns, encode
-from ivadomed_labelfusion.fusion.simple import simple_of_patterns
-from ivadomed_labelfusion.fusion.soft import SoftAverage, is_soft
-from ivadomed_labelfusion.fusion.source import ClassVotes
-from ivadomed_labelfusion.fusion.staple import staple_of_patterns
-from ivadomed_labelfusion.fusion.voting import (
-    average_of_patterns,
-    intersection_of_patterns,
-    majority_of_patterns,
-    union_of_patterns,
-)
+from ivadomed_labelfusion.fusion.region import Region
+from ivadomed_labelfusion.fusion.registry import METHODS, check_method
+from ivadomed_labelfusion.fusion.result import Consensus, as_float32
+from ivadomed_labelfusion.fusion.soft import is_soft
+from ivadomed_labelfusion.fusion.source import Masks
+from ivadomed_labelfusion.fusion.votes import ClassVotes
 
-
-def _staple(patterns, *, confidence_weight=1.0, **options):
-    if patterns.labels.size == 2:
-        return staple_of_patterns(patterns, confidence_weight=confidence_weight, **options)
-    if confidence_weight != 1.0:
-        raise InputError("confidence_weight is an option of binary STAPLE only; leave it out for label maps.")
-    return multilabel_staple_of_patterns(patterns, **options)
-
-
-# name -> function of counted vote patterns that returns a Consensus
-METHODS = {
-    "staple": _staple,
-    "average": average_of_patterns,
-    "majority": majority_of_patterns,
-    "intersection": intersection_of_patterns,
-    "union": union_of_patterns,
-    "simple": simple_of_patterns,
-}
-# the options of each method besides weights, region and margin, which all take
-OPTIONS = {
-    "staple": ("confidence_weight", "tol", "max_iter"),
-    "average": (),
-    "majority": ("ties",),
-    "intersection": (),
-    "union": (),
-    "simple": ("alpha", "max_iter"),
-}
 MULTICLASS = ("joint", "per_class")
 
 
-def check_method(method, options=()):
-    """Raise InputError unless ``method`` is known and takes the named options."""
-    if method not in METHODS:
-        raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
-    known = (*OPTIONS[method], "weights")
-    for name in options:
-        if name not in known:
-            raise InputError(f"Method {method} takes no option {name!r}; it takes {', '.join(known)}, region, margin.")
-
-
-def consensus(masks, method="staple", *, region="image", margin=10, names=None, keep_codes=True, **options):
+def consensus(
+    masks: Masks,
+    method: str = "staple",
+    *,
+    region: Region = "image",
+    margin: int = 10,
+    names: Sequence[str] | None = None,
+    keep_codes: bool = True,
+    **options: Any,
+) -> Consensus:
     """Fuse several raters' masks and return everything known about the result.
 
     Arguments as for `fuse`. With ``keep_codes=False`` nothing of the volume's size is kept: masks may be memory maps or
     nibabel's ``dataobj``, and ``label_slabs()`` and ``posterior_slabs()`` give the result piece by piece.
 
     Returns:
-        Consensus: Or its subclass `StapleResult`, `MultiLabelStapleResult`, `SimpleResult`; a `SoftAverage` for soft
-        masks.
+        Consensus: For soft masks one without votes (``has_votes`` False).
+
+    >>> result = consensus([[0, 1, 1, 0], [0, 1, 1, 0], [0, 1, 0, 1]], "staple", names=["a", "b", "c"])
+    >>> dict(zip(result.raters, result.sensitivity.round(2).tolist()))
+    {'a': 1.0, 'b': 1.0, 'c': 0.5}
     """
     check_method(method, options)
-    if method == "average" and is_soft(masks, names):
-        return SoftAverage(masks, region=region, margin=margin, names=names, **options)
-    patterns = auto_patterns(masks, names=names, region=region, margin=margin, keep=keep_codes)
+    if METHODS[method].of_soft is not None and is_soft(masks, names):
+        return METHODS[method].of_soft_masks(masks, region=region, margin=margin, names=names, **options)
+    patterns = auto_patterns(masks, names=names, region=region, margin=margin, keep_codes=keep_codes)
     return METHODS[method](patterns, **options)
 
 
-def fuse(masks, method="staple", *, soft=False, region="image", margin=10, names=None, **options):
+def fuse(
+    masks: Masks,
+    method: str = "staple",
+    *,
+    soft: bool = False,
+    region: Region = "image",
+    margin: int = 10,
+    names: Sequence[str] | None = None,
+    **options: Any,
+) -> NDArray[Any]:
     """Fuse several raters' masks into one.
 
     Args:
@@ -87,10 +68,10 @@ def fuse(masks, method="staple", *, soft=False, region="image", margin=10, names
         method (str): A name of `METHODS`.
         soft (bool): Return the probability instead of the hard consensus: STAPLE's posterior, the share of votes of
             ``majority`` and ``simple``. ``average`` is always soft.
-        region, margin: See `fusion.staple`.
+        region, margin: See `Reading`.
         names (sequence of str): Raters' names, for messages.
-        **options: ``weights``, and the method's own (`OPTIONS`): ``ties`` of majority; ``confidence_weight``, ``tol``,
-            ``max_iter`` of staple; ``alpha``, ``max_iter`` of simple.
+        **options: ``weights``, and the method's own (``METHODS[method].options``): ``ties`` of majority;
+            ``confidence_weight``, ``tol``, ``max_iter`` of staple; ``alpha``, ``max_iter`` of simple.
 
     Returns:
         ndarray: ``(*spatial)``: uint8 0 and 1 (label maps: label values, wider if needed), or float32 in [0, 1] for
@@ -98,14 +79,26 @@ def fuse(masks, method="staple", *, soft=False, region="image", margin=10, names
 
     Raises:
         InputError: If an argument is not as described.
+
+    >>> masks = [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
+    >>> fuse(masks, "majority").tolist()
+    [0, 1, 1, 0]
+    >>> fuse(masks, "average").round(2).tolist()
+    [0.0, 0.6700000166893005, 1.0, 0.33000001311302185]
     """
     result = consensus(masks, method, region=region, margin=margin, names=names, **options)
-    return result.posterior if soft or method == "average" else result.labels()
+    return result.posterior if soft or METHODS[method].soft else result.labels()
 
 
 def fuse_classes(
-    masks, method="staple", *, multiclass="joint", soft=False, region="image", margin=10, names=None, **options
-):
+    masks: Masks,
+    method: str = "staple",
+    *,
+    multiclass: str = "joint",
+    soft: bool = False,
+    names: Sequence[str] | None = None,
+    **options: Any,
+) -> NDArray[Any]:
     """Fuse the raters' binary masks of several classes.
 
     Args:
@@ -116,27 +109,43 @@ def fuse_classes(
             several classes counts for the class listed first, and a warning tells how many there are. ``per_class``:
             every class is fused by itself, as if the others did not exist. ``average`` and ``union`` are always per
             class (their results may overlap), and one class is the same either way.
-        soft, region, margin, names, **options: See `fuse`; ``region="union"`` is the union over classes for ``joint``.
+        soft, names: See `fuse`.
+        **options: ``region`` (``union`` is the union over classes for ``joint``), ``margin`` and those of `fuse`.
 
     Returns:
         ndarray: ``(C, *spatial)``, uint8 0 and 1, or float32 in [0, 1] for ``average`` and ``soft``.
 
     Raises:
         InputError: If an argument is not as described.
+
+    >>> masks = [[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]], [[1, 0, 0], [0, 1, 1]]]
+    >>> fuse_classes(masks, "majority").tolist()
+    [[1, 0, 0], [0, 1, 1]]
     """
-    result = consensus_classes(
-        masks, method, multiclass=multiclass, region=region, margin=margin, names=names, **options
-    )
-    return result.posterior if soft or method == "average" else result.labels()
+    result = consensus_classes(masks, method, multiclass=multiclass, names=names, **options)
+    return result.posterior if soft or METHODS[method].soft else result.labels()
 
 
-def consensus_classes(masks, method="staple", *, multiclass="joint", region="image", margin=10, names=None, **options):
+def consensus_classes(
+    masks: Masks,
+    method: str = "staple",
+    *,
+    multiclass: str = "joint",
+    region: Region = "image",
+    margin: int = 10,
+    names: Sequence[str] | None = None,
+    **options: Any,
+) -> "ClassConsensus":
     """Fuse the raters' binary masks of several classes and return everything known about the result.
 
     Arguments as for `fuse_classes`.
 
     Returns:
         ClassConsensus
+
+    >>> masks = [[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]], [[1, 0, 0], [0, 1, 1]]]
+    >>> consensus_classes(masks, "union").is_joint, consensus_classes(masks).is_joint
+    (False, True)
     """
     check_method(method, options)
     if multiclass not in MULTICLASS:
@@ -149,11 +158,11 @@ def consensus_classes(masks, method="staple", *, multiclass="joint", region="ima
             f"{len(masks)} raters with {sorted(n_classes)} classes."
         )
     by_class = list(zip(*masks, strict=True))
-    if multiclass == "per_class" or len(by_class) == 1 or method in ("average", "union"):
+    if multiclass == "per_class" or len(by_class) == 1 or METHODS[method].classes == "apart":
         common = {"region": region, "margin": margin, "names": names}
         results = [consensus(list(of_class), method, **common, **options) for of_class in by_class]
         for result in results:
-            if isinstance(result, Consensus) and result.label_values.tolist() != [0, 1]:
+            if result.label_values.tolist() != [0, 1]:
                 raise InputError(
                     f"masks of one class must be binary, got the labels {result.label_values.tolist()}. "
                     "Split label maps into one mask per class."
@@ -166,8 +175,12 @@ def consensus_classes(masks, method="staple", *, multiclass="joint", region="ima
     return ClassConsensus([METHODS[method](patterns, **options)], len(by_class), reader.n_overlap)
 
 
-def overlap_note(names, n_overlap):
-    """Say how many voxels of each rater had several classes."""
+def overlap_note(names: Sequence[str], n_overlap: NDArray[np.int64]) -> str:
+    """Say how many voxels of each rater had several classes.
+
+    >>> overlap_note(["a", "b"], np.array([0, 3]))
+    'Voxels with several classes of one rater count for the class listed first: b 3.'
+    """
     per_rater = ", ".join(f"{name} {count}" for name, count in zip(names, n_overlap, strict=True) if count)
     return f"Voxels with several classes of one rater count for the class listed first: {per_rater}."
 
@@ -182,12 +195,12 @@ class ClassConsensus:
         n_overlap (ndarray): ``(R,)`` int64, voxels that each rater gave to several classes (joint fusion only).
     """
 
-    results: list
+    results: list[Consensus]
     n_classes: int
-    n_overlap: np.ndarray
+    n_overlap: NDArray[np.int64]
 
     @property
-    def notes(self):
+    def notes(self) -> list[str]:
         """What was noticed in the masks: their coding, overlapping classes."""
         notes = [note for result in self.results for note in result.notes]
         if self.n_overlap.any():
@@ -195,25 +208,33 @@ class ClassConsensus:
         return list(dict.fromkeys(notes))
 
     @property
-    def is_joint(self):
+    def is_joint(self) -> bool:
         """Whether one result holds all classes."""
         return len(self.results) < self.n_classes
 
-    def labels(self):
+    def of_class(self, index: int) -> tuple[Consensus, int]:
+        """Return the result that holds a class, and the class's label value in it.
+
+        >>> consensus_classes([[[1, 0], [0, 1]], [[1, 0], [0, 0]]]).of_class(1)[1]
+        2
+        """
+        return (self.results[0], index + 1) if self.is_joint else (self.results[index], 1)
+
+    def labels(self) -> NDArray[np.uint8]:
         """Return the hard consensus ``(C, *spatial)`` uint8."""
         if self.is_joint:
             return np.stack([_of_class(self.results[0], c + 1, soft=False) for c in range(self.n_classes)])
         return np.stack([result.labels() for result in self.results])
 
     @property
-    def posterior(self):
+    def posterior(self) -> NDArray[np.float32]:
         """The probability of each class, ``(C, *spatial)`` float32 in [0, 1]."""
         if self.is_joint:
             return np.stack([_of_class(self.results[0], c + 1, soft=True) for c in range(self.n_classes)])
         return np.stack([result.posterior for result in self.results])
 
 
-def _of_class(result, label, *, soft):
+def _of_class(result: Consensus, label: int, *, soft: bool) -> NDArray[Any]:
     """Return one label of a fused label map as a mask or, soft, as a probability; zeros if no rater gave it."""
     index = np.flatnonzero(result.label_values == label)
     dtype = np.float32 if soft else np.uint8

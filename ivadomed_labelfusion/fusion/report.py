@@ -1,14 +1,18 @@
 """How the raters compare: volumes, performance, agreement; and how the consensus depends on who took part."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.fusion.consensus import Consensus, as_float32
-from ivadomed_labelfusion.fusion.engine import METHODS, check_method
 from ivadomed_labelfusion.fusion.patterns import Patterns, auto_patterns
-from ivadomed_labelfusion.fusion.staple import staple_of_patterns
+from ivadomed_labelfusion.fusion.region import Region
+from ivadomed_labelfusion.fusion.registry import METHODS, check_method
+from ivadomed_labelfusion.fusion.result import Consensus, as_float32
+from ivadomed_labelfusion.fusion.source import Masks
 
 
 @dataclass(eq=False)
@@ -29,30 +33,30 @@ class RaterReport:
         entropy_shannon (float): Sum over voxels of the entropy of the raters' average, in nats.
         entropy_paper (float): The same with the foreground term -a log a only.
         n_voxels (int): Voxels in the region.
-        staple (StapleResult): The consensus itself.
+        staple (Consensus): The consensus itself.
     """
 
-    raters: list
+    raters: list[str]
     label: int
-    volume: np.ndarray
+    volume: NDArray[np.int64]
     consensus_volume: int
-    sensitivity: np.ndarray
-    specificity: np.ndarray
-    dice_consensus: np.ndarray
-    dice_pairwise: np.ndarray
+    sensitivity: NDArray[np.float64]
+    specificity: NDArray[np.float64]
+    dice_consensus: NDArray[np.float64]
+    dice_pairwise: NDArray[np.float64]
     fleiss_kappa: float
     entropy_shannon: float
     entropy_paper: float
     n_voxels: int
     staple: Consensus = field(repr=False)
 
-    def to_dict(self, *, voxel_volume_mm3=None):
+    def to_dict(self, *, voxel_volume_mm3: float | None = None) -> dict[str, Any]:
         """Return the report as plain lists and numbers, ready for JSON.
 
         Args:
             voxel_volume_mm3 (float): Adds the volumes in mm^3.
         """
-        raters = []
+        raters: list[dict[str, Any]] = []
         for index, name in enumerate(self.raters):
             entry = {"name": name, "volume_voxels": int(self.volume[index])}
             if voxel_volume_mm3 is not None:
@@ -62,7 +66,7 @@ class RaterReport:
             entry["dice_with_consensus"] = float(self.dice_consensus[index])
             entry["dice_with_raters"] = self.dice_pairwise[index].tolist()
             raters.append(entry)
-        consensus = {"method": "staple", "volume_voxels": self.consensus_volume}
+        consensus: dict[str, Any] = {"method": "staple", "volume_voxels": self.consensus_volume}
         if voxel_volume_mm3 is not None:
             consensus["volume_mm3"] = float(self.consensus_volume * voxel_volume_mm3)
         consensus["n_iter"] = self.staple.n_iter
@@ -77,28 +81,47 @@ class RaterReport:
         }
 
 
-def rater_report(masks, *, label=None, weights=None, region="image", margin=10, names=None):
+def rater_report(
+    masks: Masks,
+    *,
+    label: int | None = None,
+    weights: ArrayLike | None = None,
+    region: Region = "image",
+    margin: int = 10,
+    names: Sequence[str] | None = None,
+) -> RaterReport:
     """Compare the raters with each other and with STAPLE's consensus.
 
     Args:
         masks (ndarray or sequence): ``(R, *spatial)`` binary masks or label maps (see `fusion.fuse`).
         label (int): Of label maps, the label to report on, against all others.
-        weights, region, margin, names: See `fusion.staple`; weights act on the consensus only.
+        weights: ``(R,)``, see `fusion.staple`; they act on the consensus only.
+        region, margin, names: See `Reading`.
 
     Returns:
         RaterReport
 
     Raises:
         InputError: If an argument is not as described, or label maps come without ``label``.
+
+    >>> report = rater_report([[0, 1, 1, 0], [0, 1, 1, 0], [0, 1, 0, 1]], names=["a", "b", "c"])
+    >>> report.volume.tolist(), report.dice_consensus.round(2).tolist(), round(report.fleiss_kappa, 2)
+    ([2, 2, 2], [1.0, 1.0, 0.5], 0.33)
     """
     patterns = auto_patterns(masks, names=names, region=region, margin=margin)
     return report_of_patterns(patterns, label=label, weights=weights)
 
 
-def report_of_patterns(patterns, *, label=None, weights=None):
-    """Report on counted vote patterns; see `rater_report`."""
+def report_of_patterns(
+    patterns: Patterns, *, label: int | None = None, weights: ArrayLike | None = None
+) -> RaterReport:
+    """Report on counted vote patterns; see `rater_report`.
+
+    >>> report_of_patterns(auto_patterns([[0, 1, 1], [0, 1, 0]])).volume.tolist()
+    [2, 1]
+    """
     patterns, label = _binary(patterns, label)
-    result = staple_of_patterns(patterns, weights=weights)
+    result = METHODS["staple"](patterns, weights=weights)
     counts = patterns.counts.astype(np.float64)
     votes = patterns.votes.astype(np.float64)
     volume = patterns.votes.T.astype(np.int64) @ patterns.counts
@@ -121,7 +144,7 @@ def report_of_patterns(patterns, *, label=None, weights=None):
     )
 
 
-def _binary(patterns, label):
+def _binary(patterns: Patterns, label: int | None) -> tuple[Patterns, int]:
     """Return binary patterns and the label value they stand for."""
     values = patterns.labels.tolist()
     if label is None:
@@ -133,16 +156,16 @@ def _binary(patterns, label):
     return patterns.marginal(values.index(label)), label
 
 
-def _dice(both, left, right):
+def _dice(both: Any, left: Any, right: Any) -> NDArray[np.float64]:
     total = np.asarray(left + right, dtype=np.float64)
     return np.divide(2 * both, total, out=np.ones(np.shape(both)), where=total > 0)
 
 
-def _plogp(values):
+def _plogp(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return -values * np.log(values, out=np.zeros_like(values), where=values > 0)
 
 
-def _fleiss_kappa(votes, counts):
+def _fleiss_kappa(votes: NDArray[np.uint8], counts: NDArray[np.int64]) -> float:
     n_raters, n_voxels = votes.shape[1], int(counts.sum())
     if n_raters < 2 or n_voxels == 0:
         return 1.0
@@ -169,13 +192,22 @@ class LeaveOneOut:
             rater matters.
     """
 
-    consensus: list = field(repr=False)
-    volume: np.ndarray
-    dice_left_out: np.ndarray
-    dice_full: np.ndarray
+    consensus: list[Consensus] = field(repr=False)
+    volume: NDArray[np.int64]
+    dice_left_out: NDArray[np.float64]
+    dice_full: NDArray[np.float64]
 
 
-def leave_one_rater_out(masks, method="staple", *, label=None, region="image", margin=10, names=None, **options):
+def leave_one_rater_out(
+    masks: Masks,
+    method: str = "staple",
+    *,
+    label: int | None = None,
+    region: Region = "image",
+    margin: int = 10,
+    names: Sequence[str] | None = None,
+    **options: Any,
+) -> LeaveOneOut:
     """Fuse without each rater in turn; the masks are read once.
 
     Args:
@@ -188,6 +220,9 @@ def leave_one_rater_out(masks, method="staple", *, label=None, region="image", m
 
     Raises:
         InputError: If an argument is not as described, or there is one rater only.
+
+    >>> leave_one_rater_out([[0, 1, 1], [0, 1, 1], [0, 1, 0]], "majority").dice_left_out.round(2).tolist()
+    [0.67, 0.67, 0.67]
     """
     check_method(method, options)
     patterns, _ = _binary(auto_patterns(masks, names=names, region=region, margin=margin), label)
@@ -211,7 +246,7 @@ def leave_one_rater_out(masks, method="staple", *, label=None, region="image", m
     )
 
 
-def _dice_of_patterns(left, right, counts):
+def _dice_of_patterns(left: NDArray[Any], right: NDArray[Any], counts: NDArray[np.int64]) -> float:
     left, right = left > 0, right > 0
     return float(_dice(counts @ (left & right), counts @ left, counts @ right))
 
@@ -228,26 +263,35 @@ class RaterBootstrap:
         patterns (Patterns): The vote patterns.
     """
 
-    draws: np.ndarray
-    volume: np.ndarray
-    pattern_mean: np.ndarray = field(repr=False)
-    pattern_std: np.ndarray = field(repr=False)
+    draws: NDArray[np.int64]
+    volume: NDArray[np.int64]
+    pattern_mean: NDArray[np.float64] = field(repr=False)
+    pattern_std: NDArray[np.float64] = field(repr=False)
     patterns: Patterns = field(repr=False)
 
     @property
-    def mean(self):
+    def mean(self) -> NDArray[np.float32]:
         """Mean posterior per voxel, ``(*spatial)`` float32."""
         return self.patterns.expand(as_float32(self.pattern_mean), np.float32)
 
     @property
-    def std(self):
+    def std(self) -> NDArray[np.float32]:
         """Standard deviation of the posterior per voxel, ``(*spatial)`` float32."""
         return self.patterns.expand(self.pattern_std, np.float32)
 
 
 def rater_bootstrap(
-    masks, method="staple", *, n_draws=200, seed, label=None, region="image", margin=10, names=None, **options
-):
+    masks: Masks,
+    method: str = "staple",
+    *,
+    seed: int,
+    n_draws: int = 200,
+    label: int | None = None,
+    region: Region = "image",
+    margin: int = 10,
+    names: Sequence[str] | None = None,
+    **options: Any,
+) -> RaterBootstrap:
     """Fuse raters drawn with replacement, many times: how far would another panel of raters have come out elsewhere?
 
     The masks are read once; a draw works on the table of patterns alone. A rater drawn twice counts as two raters with
@@ -265,6 +309,10 @@ def rater_bootstrap(
 
     Raises:
         InputError: If an argument is not as described.
+
+    >>> masks = [[0, 1, 1], [0, 1, 0], [0, 1, 1]]
+    >>> rater_bootstrap(masks, "average", seed=0, n_draws=50).mean.round(1).tolist()
+    [0.0, 1.0, 0.699999988079071]
     """
     check_method(method, options)
     if "weights" in options:

@@ -1,15 +1,25 @@
 """Averaging soft masks, which have no vote patterns."""
 
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion.coding import BINARY, SOFT, coding_note
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.fusion.patterns import check_region, inside_region
-from ivadomed_labelfusion.fusion.source import Source, check_weights, coding_of_mask
+from ivadomed_labelfusion.fusion.region import Region, check_region, inside_region
+from ivadomed_labelfusion.fusion.result import Consensus
+from ivadomed_labelfusion.fusion.source import Masks, Source, coding_of_mask
 
 
-def is_soft(masks, names=None):
-    """Return whether a float mask holds soft values, i.e. values between 0 and 1 that are no rounding of these."""
+def is_soft(masks: Masks, names: Sequence[str] | None = None) -> bool:
+    """Return whether a float mask holds soft values, i.e. values between 0 and 1 that are no rounding of these.
+
+    >>> is_soft([[0.0, 0.3], [0.0, 1.0]]), is_soft([[0, 255], [0, 0]])
+    (True, False)
+    """
     source = Source(masks, names)
     for index, mask in enumerate(source.masks):
         if np.dtype(getattr(mask, "dtype", np.float64)).kind != "f" or not _has_fractions(source, mask):
@@ -19,7 +29,7 @@ def is_soft(masks, names=None):
     return False
 
 
-def _has_fractions(source, mask):
+def _has_fractions(source: Source, mask: Any) -> bool:
     for planes, _, _ in source.blocks():
         values = source.read(mask, planes)
         if ((values > 0) & (values < 1)).any():
@@ -27,60 +37,108 @@ def _has_fractions(source, mask):
     return False
 
 
-class SoftAverage:
-    """The mean of soft masks; like a `Consensus` without patterns and hard labels.
-
+class SoftMasks:
+    """Soft masks, read block by block; in the place of `Patterns`.
     Attributes:
-        method (str): ``average``.
-        parameters (dict): The weights.
-        raters (list of str): The raters' names.
-        axis (int): The axis along which `posterior_slabs` follow each other.
+        names (list of str): The raters' names.
+        labels (ndarray): ``(2,)``, background and foreground.
+        axis (int): The axis along which `mean` goes.
+        shape (tuple): Spatial shape.
+        n_outside (int): 0: no votes are counted.
         notes (tuple of str): What was noticed in the masks.
+
+    >>> [part.tolist() for _, part in SoftMasks([[0.5, 1.0], [0.0, 1.0]]).mean(np.ones(2))]
+    [[0.25, 1.0]]
     """
 
-    method = "average"
-    is_multilabel = False
+    n_outside = 0
 
-    def __init__(self, masks, *, weights=None, region="image", margin=10, names=None):
-        self._source = Source(masks, names)
-        self._weights = check_weights(weights, len(self._source))
-        self._region = check_region(region, margin, self._source)
+    def __init__(
+        self,
+        masks: Masks,
+        *,
+        region: Region = "image",
+        margin: int = 10,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self._source = source = Source(masks, names)
+        self._region = check_region(region, margin, source)
         if isinstance(region, str) and region != "image":
             raise InputError(f"region must be image or a mask for soft masks, got {region!r}: they have no outline.")
-        self._codings = [coding_of_mask(self._source, index) for index in range(len(self._source))]
-        for coding, name in zip(self._codings, self._source.names, strict=True):
+        self._codings = [coding_of_mask(source, index) for index in range(len(source))]
+        for coding, name in zip(self._codings, source.names, strict=True):
             if coding.kind not in (BINARY, SOFT):
                 raise InputError(
                     f"Soft masks must lie in [0, 1], {name} spans {coding.low:g} to {coding.high:g}. "
                     "Divide it by its maximum, or threshold it."
                 )
-        note = coding_note(dict(zip(self._source.names, self._codings, strict=True)))
+        note = coding_note(dict(zip(source.names, self._codings, strict=True)))
         self.notes = (note,) if note else ()
-        self.parameters = {"weights": self._weights.tolist()}
-        self.raters = self._source.names
-        self.axis = self._source.axis
+        self.names = source.names
+        self.labels = np.array([0, 1])
+        self.axis = source.axis
+        self.shape = source.shape
+        self.n_raters = len(source)
 
-    @property
-    def posterior(self):
-        """The mean, ``(*spatial)`` float32 in [0, 1], 0 outside the region."""
-        flat, shaped = self._source.empty(np.float32)
-        for planes, start, stop in self._source.blocks():
-            flat[start:stop] = self._mean(planes, stop - start)
-        return shaped
-
-    def posterior_slabs(self):
-        """Yield ``(slice along axis, slab)`` of `posterior`."""
-        for planes, start, stop in self._source.blocks():
-            shape = list(self._source.shape)
+    def mean(self, weights: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield ``(slice along axis, slab)`` of the weighted mean, float32, 0 outside the region."""
+        source = self._source
+        for planes, start, stop in source.blocks():
+            mean = np.zeros(stop - start)
+            for mask, weight, coding in zip(source.masks, weights, self._codings, strict=True):
+                mean += weight * coding.soft(source.read(mask, planes))
+            mean /= weights.sum()
+            inside = inside_region(self._region, source, planes)
+            if inside is not None:
+                mean[~inside] = 0
+            shape = list(source.shape)
             shape[self.axis] = planes.stop - planes.start
-            yield planes, self._mean(planes, stop - start).reshape(shape, order=self._source.order)
+            yield planes, mean.astype(np.float32).reshape(shape, order=source.order)
 
-    def _mean(self, planes, size):
-        mean = np.zeros(size)
-        for mask, weight, coding in zip(self._source.masks, self._weights, self._codings, strict=True):
-            mean += weight * coding.soft(self._source.read(mask, planes))
-        mean /= self._weights.sum()
-        inside = inside_region(self._region, self._source, planes)
-        if inside is not None:
-            mean[~inside] = 0
-        return mean.astype(np.float32)
+    def empty(self, dtype: Any) -> NDArray[Any]:
+        """Return a new volume in the memory order of the masks."""
+        return self._source.empty(dtype)[1]
+
+
+class SoftConsensus(Consensus):
+    """The weighted mean of soft masks: a `Consensus` whose values are computed voxel by voxel.
+
+    >>> result = SoftConsensus(SoftMasks([[0.5, 1.0], [0.0, 1.0]]), np.ones(2))
+    >>> result.posterior.tolist(), result.labels().tolist(), result.volume()
+    ([0.25, 1.0], [0, 1], 1)
+    """
+
+    has_votes: ClassVar[bool] = False
+    is_multilabel = False
+    patterns: SoftMasks
+
+    def __init__(self, masks: SoftMasks, weights: NDArray[np.float64]) -> None:
+        nothing = np.zeros(0)
+        super().__init__(masks, nothing, nothing)
+        self._weights = weights
+
+    def labels(self) -> NDArray[np.uint8]:
+        """Return where the mean is above 0.5, ``(*spatial)`` uint8."""
+        return (self.posterior > 0.5).astype(np.uint8)
+
+    @cached_property
+    def posterior(self) -> NDArray[np.float32]:
+        """The mean, ``(*spatial)`` float32 in [0, 1], 0 outside the region."""
+        mean = self.patterns.empty(np.float32)
+        for planes, slab in self.posterior_slabs():
+            mean[(slice(None),) * self.axis + (planes,)] = slab
+        return mean
+
+    def label_slabs(self) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+        """Yield ``(slice along axis, slab)`` of `labels`."""
+        for planes, slab in self.posterior_slabs():
+            yield planes, (slab > 0.5).astype(np.uint8)
+
+    def posterior_slabs(self, label: int = 1) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield ``(slice along axis, slab)`` of `posterior`, or of what is left to 1 for ``label`` 0."""
+        for planes, slab in self.patterns.mean(self._weights):
+            yield planes, slab if label else 1 - slab
+
+    def volume(self, label: int = 1) -> int:
+        """Return the voxels of one label index in `labels`."""
+        return sum(int(np.count_nonzero(slab == label)) for _, slab in self.label_slabs())

@@ -1,12 +1,16 @@
 """Reading raters' masks block by block, whatever their dtype, memory order or coding."""
 
-import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ivadomed_labelfusion.coding import BINARY, LABELS, TOLERANCE, coding_note, coding_of, refusal
+from ivadomed_labelfusion.coding import Coding, coding_of
 from ivadomed_labelfusion.errors import InputError
 
+# (R, *spatial): one array, or one array-like per rater with shape and slices (memory maps, nibabel's dataobj)
+Masks = NDArray[Any] | Sequence[Any]
 # voxels handled at once: a chunk of votes and codes stays in the second-level cache of any recent CPU
 CHUNK_VOXELS = 1 << 17
 # voxels asked from a mask at once: bounds the memory of masks that are read from disk or converted
@@ -17,7 +21,7 @@ class UnexpectedValueError(Exception):
     """A mask holds other values than the reader takes: the rater's index. The reader's ``survey`` says what to do."""
 
 
-def as_list(masks, names=None):
+def as_list(masks: Masks, names: Sequence[str] | None = None) -> tuple[list[Any], list[str]]:
     """Return masks as a list of R arrays of one shape, and a name for each.
 
     Args:
@@ -30,6 +34,9 @@ def as_list(masks, names=None):
 
     Raises:
         InputError: If there is no mask, a mask has no axes, or the shapes differ.
+
+    >>> as_list([[0, 1], [1, 1]])[1]
+    ['rater 1', 'rater 2']
     """
     masks = [mask if hasattr(mask, "shape") else np.asarray(mask) for mask in masks]
     if not masks:
@@ -48,11 +55,14 @@ def as_list(masks, names=None):
     return masks, names
 
 
-def check_weights(weights, n_raters):
+def check_weights(weights: ArrayLike | None, n_raters: int) -> NDArray[np.float64]:
     """Return the raters' weights as ``(R,)`` float64; None gives ones.
 
     Raises:
         InputError: Unless there is one finite weight >= 0 per rater and one of them is positive.
+
+    >>> check_weights(None, 3).tolist()
+    [1.0, 1.0, 1.0]
     """
     if weights is None:
         return np.ones(n_raters)
@@ -73,21 +83,21 @@ class Source:
         names (list of str): One per rater.
     """
 
-    def __init__(self, masks, names=None, *, order=None):
+    def __init__(self, masks: Masks, names: Sequence[str] | None = None, *, order: str | None = None) -> None:
         self.masks, self.names = as_list(masks, names)
         self.shape = tuple(int(size) for size in self.masks[0].shape)
         self.order = order or ("F" if all(_is_fortran(mask) for mask in self.masks) else "C")
         self.n_voxels = int(np.prod(self.shape, dtype=np.int64))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.masks)
 
     @property
-    def axis(self):
+    def axis(self) -> int:
         """The axis along which blocks follow each other."""
         return 0 if self.order == "C" else len(self.shape) - 1
 
-    def blocks(self):
+    def blocks(self) -> Iterator[tuple[slice, int, int]]:
         """Yield ``(planes, start, stop)``: a slice along `axis` and the range of flat voxels it covers."""
         if self.n_voxels == 0:
             return
@@ -97,248 +107,29 @@ class Source:
             last = min(first + step, self.shape[self.axis])
             yield slice(first, last), first * plane, last * plane
 
-    def read(self, array, planes):
+    def read(self, array: Any, planes: slice) -> NDArray[Any]:
         """Return some planes of an array of this source's shape as a flat ndarray, a view where possible."""
         part = array[planes] if self.order == "C" else array[..., planes]
         return np.asarray(part).reshape(-1, order=self.order)
 
-    def empty(self, dtype, fill=0):
+    def empty(self, dtype: DTypeLike, fill: Any = 0) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return ``(flat, shaped)``: one new array seen flat in this source's order, and in its spatial shape."""
         flat = np.zeros(self.n_voxels, dtype) if fill == 0 else np.full(self.n_voxels, fill, dtype)
         return flat, flat.reshape(self.shape, order=self.order)
 
 
-def _is_fortran(mask):
+def _is_fortran(mask: Any) -> bool:
     """Whether reading ``mask`` along its last axis is the natural order."""
     if isinstance(mask, np.ndarray):
         return mask.flags.f_contiguous and not mask.flags.c_contiguous
     return getattr(mask, "order", "C") == "F"
 
 
-class BinaryVotes:
-    """Turns blocks of binary masks of any dtype and coding into uint8 votes 0 and 1.
+def coding_of_mask(source: Source, index: int) -> Coding:
+    """Return the `Coding` of one mask of a source.
 
-    Masks coded otherwise than 0 and 1 are found by `survey`, which reads them by the rule of `coding` and says so once.
+    >>> coding_of_mask(Source([[0, 1], [0, 255]]), 1).foreground
+    255.0
     """
-
-    bits = 1
-
-    def __init__(self, source):
-        self.source = source
-        self.codings = [None] * len(source)
-        self.labels = np.array([0, 1])
-        self.notes = []
-
-    def open(self, planes):
-        """Return the raters' flat arrays for some planes."""
-        return [self.source.read(mask, planes) for mask in self.source.masks]
-
-    def votes(self, opened, rater, chunk):
-        """Return uint8 votes of one rater for a slice of the opened block.
-
-        Raises:
-            UnexpectedValueError: If a value is neither 0 nor 1 and `survey` has not told how to read it.
-        """
-        values = opened[rater][chunk]
-        if self.codings[rater] is not None:
-            return self.codings[rater].binary(values).view(np.uint8)
-        if values.dtype.itemsize == 1 and values.dtype.kind in "bui":
-            values = values.view(np.uint8)
-            if values.size and values.max() > 1:
-                raise UnexpectedValueError(rater)
-            return values
-        if values.dtype.kind not in "buif":
-            raise UnexpectedValueError(rater)
-        foreground = values == 1
-        # NaN is unequal to 0, hence found here as well
-        if not np.array_equal(values != 0, foreground):
-            raise UnexpectedValueError(rater)
-        return foreground.view(np.uint8)
-
-    def survey(self, *, allow_labels=False):
-        """Look at every value after a UnexpectedValueError, and note masks that are not coded 0 and 1 with a warning.
-
-        Args:
-            allow_labels (bool): Answer False for label maps instead of raising.
-
-        Returns:
-            bool: Whether the masks are binary.
-
-        Raises:
-            InputError: If a mask is no binary mask by the rule of `coding`; the message shows values and the cure.
-        """
-        if allow_labels and any(_surely_labels(self.source, mask) for mask in self.source.masks):
-            return False
-        codings = [coding_of_mask(self.source, index) for index in range(len(self.source))]
-        others = [index for index, coding in enumerate(codings) if coding.kind != BINARY]
-        if others:
-            if allow_labels and _are_label_maps(codings):
-                return False
-            index = others[0]
-            cure = "" if codings[index].kind != LABELS else _LABEL_MAPS
-            raise InputError(refusal(codings[index], self.source.names[index], cure))
-        self.codings = codings
-        note = coding_note(dict(zip(self.source.names, codings, strict=True)))
-        if note:
-            self.notes.append(note)
-            warnings.warn(note, stacklevel=2)
-        return True
-
-
-_LABEL_MAPS = "For label maps use multilabel_staple, or fuse, which tells label maps from masks."
-
-
-def coding_of_mask(source, index):
-    """Return the `Coding` of one mask of a source."""
     mask = source.masks[index]
     return coding_of(lambda: (source.read(mask, planes) for planes, _, _ in source.blocks()), source.names[index])
-
-
-def _are_label_maps(codings):
-    """Whether masks that are not all binary are label maps: whole numbers >= 0."""
-    return all(
-        coding.kind == LABELS or (coding.kind == BINARY and coding.foreground.is_integer()) for coding in codings
-    )
-
-
-def _surely_labels(source, mask):
-    """Whether an unsigned integer mask holds several labels at first sight; much faster than listing its values."""
-    if np.dtype(getattr(mask, "dtype", np.float64)).kind != "u":
-        return False
-    for planes, _, _ in source.blocks():
-        values = source.read(mask, planes)
-        top = values.max(initial=0)
-        if top > 1 and ((values > 0) & (values < top)).any():
-            return True
-    return False
-
-
-def maximum(source, mask):
-    """Return the largest value of an integer mask, 0 if it has no voxels."""
-    return max((int(source.read(mask, planes).max()) for planes, _, _ in source.blocks()), default=0)
-
-
-def distinct_labels(source, mask, name, limit=256):
-    """Return the sorted distinct whole numbers of a label map; reading stops once there are more than ``limit``.
-
-    Raises:
-        InputError: If a value is NaN, infinite, negative or no whole number (to `coding.TOLERANCE`), or the dtype is
-            not numeric.
-    """
-    found = np.empty(0)
-    for planes, _, _ in source.blocks():
-        values = source.read(mask, planes)
-        if values.dtype.kind not in "buif":
-            raise InputError(f"Masks must hold numbers, {name} has dtype {values.dtype}.")
-        if values.dtype.kind == "f":
-            if not np.isfinite(values).all():
-                raise InputError(f"Masks must hold finite numbers, {name} holds NaN or infinity. Replace those voxels.")
-            values = np.unique(values)
-        whole = np.rint(values)
-        odd = values[(np.abs(values - whole) > TOLERANCE) | (whole < 0)]
-        if odd.size:
-            raise InputError(
-                f"Label maps must hold whole numbers >= 0, {name} holds "
-                f"{', '.join(f'{value:g}' for value in np.unique(odd)[:6])}. "
-                "Soft masks can only be averaged; resample label maps with nearest neighbours."
-            )
-        found = np.union1d(found, whole)
-        if found.size > limit:
-            break
-    return found
-
-
-class LabelVotes:
-    """Turns blocks of integer label maps into uint8 indices into `labels` (sorted, 0 always first)."""
-
-    notes = ()
-
-    def __init__(self, source):
-        self.source = source
-        if all(getattr(mask, "dtype", None) == np.uint8 for mask in source.masks):
-            # most label maps have few labels: assume so, and look at all values only if one is larger
-            self._use(np.arange(4), direct=True)
-        else:
-            self._use(self._collect(), direct=False)
-
-    def _use(self, labels, *, direct):
-        if labels.size > 256:
-            raise InputError(f"Label maps must hold at most 256 labels, got more: {labels[:3]}... Are these images?")
-        self.labels = labels
-        self.direct = direct  # values are their own index
-        self.bits = max(1, int(labels.size - 1).bit_length())
-
-    def survey(self):
-        """Look at every value after a UnexpectedValueError: a label was larger than assumed."""
-        top = max(maximum(self.source, mask) for mask in self.source.masks)
-        self._use(np.arange(top + 1) if top < 16 else self._collect(), direct=top < 16)
-
-    def _collect(self):
-        labels = np.zeros(1)
-        for mask, name in zip(self.source.masks, self.source.names, strict=True):
-            labels = np.union1d(labels, distinct_labels(self.source, mask, name))
-        return labels.astype(np.int64)
-
-    def open(self, planes):
-        """Return the raters' flat label indices for some planes."""
-        blocks = [self.source.read(mask, planes) for mask in self.source.masks]
-        if self.direct:
-            return blocks
-        # a header's scale factor leaves 0.9999999 for 1
-        blocks = [np.rint(block) if block.dtype.kind == "f" else block for block in blocks]
-        if self.labels[-1] == self.labels.size - 1:
-            return [block.astype(np.uint8) for block in blocks]
-        return [np.searchsorted(self.labels, block).astype(np.uint8) for block in blocks]
-
-    def votes(self, opened, rater, chunk):
-        """Return uint8 label indices of one rater for a slice of the opened block.
-
-        Raises:
-            UnexpectedValueError: If a value is larger than the labels assumed so far.
-        """
-        values = opened[rater][chunk]
-        if self.direct and values.size and values.max() >= self.labels.size:
-            raise UnexpectedValueError(rater)
-        return values
-
-
-class ClassVotes:
-    """Turns one binary mask per rater and class into label indices: 0 background, c + 1 for class c.
-
-    A voxel that one rater gives to several classes counts for the class listed first; `n_overlap` counts such voxels.
-    """
-
-    def __init__(self, by_class, names=None):
-        flat = Source([mask for of_class in by_class for mask in of_class])  # checks shapes, chooses one order for all
-        self.readers = [BinaryVotes(Source(of_class, names, order=flat.order)) for of_class in by_class]
-        self.source = self.readers[0].source
-        self.labels = np.arange(len(by_class) + 1)
-        self.bits = len(by_class).bit_length()
-        self.n_overlap = np.zeros(len(self.source), np.int64)
-
-    @property
-    def notes(self):
-        """What was noticed in the masks of any class."""
-        return [note for reader in self.readers for note in reader.notes]
-
-    def survey(self):
-        """See `BinaryVotes.survey`."""
-        self.n_overlap[:] = 0  # encoding starts again
-        for reader in self.readers:
-            reader.survey()
-
-    def open(self, planes):
-        """Return the raters' flat arrays per class for some planes."""
-        return [reader.open(planes) for reader in self.readers]
-
-    def votes(self, opened, rater, chunk):
-        """Return uint8 label indices of one rater for a slice of the opened block."""
-        label = np.zeros(chunk.stop - chunk.start, np.uint8)
-        total = np.zeros_like(label)
-        # later classes first, so that the class listed first is written last
-        for index in reversed(range(len(self.readers))):
-            votes = self.readers[index].votes(opened[index], rater, chunk)
-            np.copyto(label, np.uint8(index + 1), where=votes.view(bool))
-            total += votes
-        self.n_overlap[rater] += np.count_nonzero(total > 1)
-        return label

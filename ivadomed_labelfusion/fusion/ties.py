@@ -1,16 +1,21 @@
-"""Ties in an average that is going to be binarised at 0.5."""
+"""Ties: the words for what they give, and those in an average that is going to be binarised at 0.5."""
+
+from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.fusion.voting import TIES
+
+Ties = Literal["lowest", "background", "foreground", "error"]
+TIES: tuple[str, ...] = get_args(Ties)
 
 # the largest float32 below 0.5: binarised at >= 0.5 it is background, as a soft value it is the same average
 BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0))
 _ROUNDING = 1e-6
 
 
-def settle_ties(average, ties="background"):
+def settle_ties(average: NDArray[np.floating], ties: Ties = "background") -> NDArray[np.float32]:
     """Return the average with every tied voxel moved off 0.5, so that binarising it at >= 0.5 takes a majority.
 
     With an even number of raters two labels (the background is one) can have half of the votes each. Binarised at
@@ -28,6 +33,9 @@ def settle_ties(average, ties="background"):
 
     Raises:
         InputError: If ``ties`` is unknown, or on a tie with ``error``.
+
+    >>> (settle_ties(np.array([[0.5, 1.0]])) >= 0.5).tolist()
+    [[False, True]]
     """
     if ties not in TIES:
         raise InputError(f"ties must be one of {', '.join(TIES)}, got {ties!r}.")

@@ -13,7 +13,7 @@ from tests.attack import damage
 from tests.attack.case import Case, evaluate
 from tests.attack.outcome import ivadomed, ours
 from tests.attack.world import CONTRAST, SUFFIXES
-from tests.tiny import write_config
+from tests.builders.tiny import write_config
 
 
 def _meet(world, rng, folder, path):

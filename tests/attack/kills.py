@@ -17,7 +17,7 @@ import sys
 from ivadomed_labelfusion.prepare._source import EXTRACTED_PREFIX
 from tests.attack.outcome import ivadomed, ours
 from tests.attack.world import SUFFIXES
-from tests.tiny import write_config
+from tests.builders.tiny import write_config
 
 LEFTOVERS = (".fusing", ".tmp-", EXTRACTED_PREFIX, ".partial-", ".replaced-", ".preparing-", ".unfinished", ".writing")
 
@@ -230,9 +230,9 @@ def _weights(output):
 
 def _finish_study(folder):
     """Do what is left of a study whose models are trained and tested, as its jobs would."""
-    from ivadomed_labelfusion.study.jobs import run_job
-    from ivadomed_labelfusion.study.plan import load_study
-    from ivadomed_labelfusion.study.results import write_results
+    from ivadomed_labelfusion.experiment.jobs import run_job
+    from ivadomed_labelfusion.experiment.plan import load_study
+    from ivadomed_labelfusion.paper.results import write_results
 
     study = load_study(folder)
     for model in study.models():

@@ -11,7 +11,7 @@ from tests.attack import damage
 from tests.attack.case import Case
 from tests.attack.outcome import ivadomed, ours
 from tests.attack.world import CONTRAST
-from tests.tiny import write_config
+from tests.builders.tiny import write_config
 
 
 def configurations(world, rng, count):

@@ -7,12 +7,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from ivadomed_labelfusion.experiment.candidates import resolve_candidates
+from ivadomed_labelfusion.experiment.plan import Study
+from ivadomed_labelfusion.experiment.prepare import prepare_study
 from ivadomed_labelfusion.phantom import generate_scgm
-from ivadomed_labelfusion.study.candidates import resolve_candidates
-from ivadomed_labelfusion.study.plan import Study
-from ivadomed_labelfusion.study.prepare import prepare_study
 from tests.attack.outcome import ivadomed, observe
-from tests.tiny import make_config, make_dataset, nested_suffixes, suffix, write_config
+from tests.builders.tiny import make_config, make_dataset, nested_suffixes, suffix, write_config
 
 SUFFIXES = nested_suffixes(3, ["lesion"])[0]
 CONTRAST = "FLAIR"
@@ -84,8 +84,8 @@ class World:
 
 
 def _finished_study(world, folder):
-    from ivadomed_labelfusion.study.jobs import run_job
-    from ivadomed_labelfusion.study.results import write_results
+    from ivadomed_labelfusion.experiment.jobs import run_job
+    from ivadomed_labelfusion.paper.results import write_results
 
     overrides = {
         "loader_parameters": {

@@ -17,7 +17,7 @@ from ivadomed_labelfusion.evaluation import (
     write_results,
 )
 from ivadomed_labelfusion.metrics import registry
-from tests.evaluation.synthetic import AFFINE, SHAPE, make_bids, save
+from tests.builders.synthetic import AFFINE, SHAPE, make_bids, save
 
 FEW = settings_from_config({"metrics": ["dice", "brier"], "disagreement_slices": 0})
 
@@ -84,7 +84,7 @@ def test_layouts_of_several_classes(two_classes, tmp_path, layout):
             np.savez(folder / f"{stem}.npz", probabilities=np.moveaxis(full, 0, -1).T)
     evaluation = evaluate(two_classes, folder, tmp_path / "out")
     for stem, masks in two_classes[2].items():
-        expected = metrics.brier_score(soft(masks), masks.mean(axis=0))
+        expected = metrics.brier_score(soft(masks), masks.mean(axis=0), class_axis=0)
         for index, name in enumerate(("GM", "WM")):
             assert brier(evaluation, stem, name) == pytest.approx(expected[index], abs=1e-9)
 
@@ -94,7 +94,7 @@ def test_label_maps(two_classes, tmp_path):
         save(tmp_path / "predictions" / f"{stem}.nii.gz", (masks[0, 0] + 2 * masks[0, 1]).astype(np.int16))
     evaluation = evaluate(two_classes, tmp_path / "predictions", tmp_path / "out")
     for stem, masks in two_classes[2].items():
-        expected = metrics.brier_score(masks[0], masks.mean(axis=0))
+        expected = metrics.brier_score(masks[0], masks.mean(axis=0), class_axis=0)
         assert brier(evaluation, stem, "WM") == pytest.approx(expected[1], abs=1e-9)
 
 
@@ -104,7 +104,7 @@ def test_layouts_of_one_class(one_class, tmp_path, suffix):
     save(tmp_path / "predictions" / f"{stem}{suffix}.nii.gz", soft(one_class[2][stem])[0])
     evaluation = evaluate(one_class, tmp_path / "predictions", tmp_path / "out")
     assert list(evaluation.rows) == [stem]  # images without a prediction are left out
-    expected = metrics.brier_score(soft(one_class[2][stem]), one_class[2][stem].mean(axis=0))[0]
+    expected = metrics.brier_score(soft(one_class[2][stem]), one_class[2][stem].mean(axis=0), class_axis=0)[0]
     assert brier(evaluation, stem, "lesion") == pytest.approx(expected, abs=1e-9)
 
 
@@ -115,7 +115,7 @@ def test_predictions_stored_in_another_orientation(one_class, tmp_path):
     moved = AFFINE @ np.array([[0, -1, 0, SHAPE[0] - 1], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     save(tmp_path / "predictions" / f"{stem}_pred.nii.gz", soft(masks)[0][::-1].transpose(1, 0, 2), moved)
     evaluation = evaluate(one_class, tmp_path / "predictions", tmp_path / "out")
-    expected = metrics.brier_score(soft(masks), masks.mean(axis=0))[0]
+    expected = metrics.brier_score(soft(masks), masks.mean(axis=0), class_axis=0)[0]
     assert brier(evaluation, stem, "lesion") == pytest.approx(expected, abs=1e-9)
     # the same voxels without that affine are another place
     save(tmp_path / "predictions" / f"{stem}_pred.nii.gz", soft(masks)[0][::-1].transpose(1, 0, 2), AFFINE)

@@ -16,7 +16,7 @@ from ivadomed_labelfusion.data.bids import expand_suffixes
 from ivadomed_labelfusion.data.fused import write_fused
 from ivadomed_labelfusion.data.raters import classes_and_raters
 from ivadomed_labelfusion.errors import InputError
-from tests.fusion.oracle import random_label_maps
+from tests.builders.oracle import random_label_maps
 
 SUFFIXES = [[f"_desc-rater{rater}_label-{name}_seg" for rater in (1, 2, 10)] for name in ("GM", "WM")]
 SUBJECTS = ("sub-01", "sub-02", "sub-03")

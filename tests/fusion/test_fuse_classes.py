@@ -7,7 +7,7 @@ import pytest
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import METHODS, consensus_classes, fuse, fuse_classes, multilabel_staple, staple
-from tests.fusion.oracle import random_label_maps, random_masks
+from tests.builders.oracle import random_label_maps, random_masks
 
 MAPS = random_label_maps(1, 4, (9, 10, 5), 3)
 MASKS = np.stack([MAPS == 1, MAPS == 2], axis=1)  # (R, C, *spatial)

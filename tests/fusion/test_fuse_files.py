@@ -11,7 +11,7 @@ import pytest
 
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.cli import main
-from tests.fusion.oracle import ball_masks, itk_staple, random_label_maps
+from tests.builders.oracle import ball_masks, itk_staple, random_label_maps
 
 AFFINE = np.array([[-0.5, 0, 0, 10], [0, 0.6, 0, -20], [0, 0, 5, 30], [0, 0, 0, 1.0]])
 REAL = Path(__file__).parents[2] / "../shared/data/open_ms_raters/MSSEG-Training/Training"

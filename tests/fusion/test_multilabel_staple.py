@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import fuse, multilabel_staple, staple
-from tests.fusion.oracle import itk_multilabel_staple, random_label_maps, without_ties
+from tests.builders.oracle import itk_multilabel_staple, random_label_maps, without_ties
 
 
 def reference(label_maps, *, ties, tol=1e-5):

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import leave_one_rater_out, majority, rater_bootstrap, rater_report, simple, staple
-from tests.fusion.oracle import ball_masks, random_label_maps, random_masks
+from tests.builders.oracle import ball_masks, random_label_maps, random_masks
 
 MASKS = random_masks(1, 5, (12, 13, 4))
 

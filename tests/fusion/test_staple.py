@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import average, fuse, staple
-from tests.fusion.oracle import ball_masks, itk_staple, random_masks
+from tests.builders.oracle import ball_masks, itk_staple, random_masks
 
 # raters who agree no better than chance take thousands of iterations, which these properties do not need
 brief = functools.partial(staple, max_iter=50)
@@ -365,17 +365,17 @@ class TestProperties:
     @QUICK
     @given(masks=masks_of(), chunk=st.integers(8, 40), block=st.integers(1, 40), keep=st.booleans())
     def test_result_is_independent_of_chunking(self, masks, chunk, block, keep):
-        from ivadomed_labelfusion.fusion import patterns, source
+        from ivadomed_labelfusion.fusion import coders, source
 
         expected = brief(masks)
         original = source.CHUNK_VOXELS, source.BLOCK_VOXELS
         try:
-            patterns.CHUNK_VOXELS, source.BLOCK_VOXELS = chunk, block
+            coders.CHUNK_VOXELS, source.BLOCK_VOXELS = chunk, block
             result = brief(masks, keep_codes=keep)
             np.testing.assert_array_equal(result.posterior, expected.posterior)
             np.testing.assert_array_equal(result.sensitivity, expected.sensitivity)
         finally:
-            patterns.CHUNK_VOXELS, source.BLOCK_VOXELS = original
+            coders.CHUNK_VOXELS, source.BLOCK_VOXELS = original
 
     @QUICK
     @given(masks=masks_of())
@@ -388,11 +388,11 @@ class TestProperties:
 
 
 def test_chunking_of_dictionary_patterns(monkeypatch):
-    from ivadomed_labelfusion.fusion import patterns, source
+    from ivadomed_labelfusion.fusion import coders, source
 
     masks = random_masks(13, 30, (9, 10, 4))
     expected = staple(masks)
-    monkeypatch.setattr(patterns, "CHUNK_VOXELS", 50)
+    monkeypatch.setattr(coders, "CHUNK_VOXELS", 50)
     monkeypatch.setattr(source, "BLOCK_VOXELS", 100)
     for keep in (True, False):
         result = staple(masks, keep_codes=keep)
@@ -410,7 +410,7 @@ def test_slabs_are_the_volume():
 
 
 def test_float32_posterior_never_crosses_the_threshold():
-    from ivadomed_labelfusion.fusion.consensus import as_float32
+    from ivadomed_labelfusion.fusion.result import as_float32
 
     values = np.array([0.5, np.nextafter(0.5, 1), np.nextafter(0.5, 0), 0.0, 1.0])
     np.testing.assert_array_equal(as_float32(values) > 0.5, values > 0.5)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.fusion import METHODS, OPTIONS, average, fuse, intersection, majority, simple, union
-from tests.fusion.oracle import ball_masks, random_label_maps, random_masks
+from ivadomed_labelfusion.fusion import METHODS, average, fuse, intersection, majority, simple, union
+from tests.builders.oracle import ball_masks, random_label_maps, random_masks
 
 MASKS = st.integers(1, 6).flatmap(
     lambda n: arrays.arrays(
@@ -126,7 +126,7 @@ def test_unknown_methods_and_options_are_refused():
     with pytest.raises(InputError, match="method must be one of staple, average"):
         fuse(masks, "stapel")
     for method, option in itertools.product(METHODS, ("ties", "alpha", "confidence_weight", "nonsense")):
-        if option not in OPTIONS[method]:
+        if option not in METHODS[method].options:
             with pytest.raises(InputError, match=f"takes no option '{option}'"):
                 fuse(masks, method, **{option: 1})
 

@@ -10,7 +10,7 @@ from PIL import Image
 from ivadomed_labelfusion.cli import main
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.prepare import prepare_generic
-from tests.tiny import make_config, write_config
+from tests.builders.tiny import make_config, write_config
 
 SHAPE = (24, 20)
 PIXEL = 0.0005

@@ -77,7 +77,9 @@ def settings_of(context):
 
 
 def _threshold(context):
-    return (context.get("postprocessing", {}).get("binarize_prediction") or {}).get("thr")
+    threshold = (context.get("postprocessing", {}).get("binarize_prediction") or {}).get("thr")
+    # below 0, ivadomed keeps the soft values
+    return None if threshold is not None and threshold < 0 else threshold
 
 
 def evaluate(bids_df, context):

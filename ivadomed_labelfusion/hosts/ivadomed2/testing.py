@@ -56,6 +56,8 @@ def run_inference(original):
         i_monte_carlo=None,
         postprocessing=None,
     ):
+        # ivadomed asks 3D models for it after training
+        model_params = {"attention": False, **model_params}
         is_random = testing_params["uncertainty"]["applied"]
         if not is_random:
             model.eval()

@@ -65,7 +65,13 @@ class RaterCalibrationMetric(_RaterMetric):
         if self.region == "roi":
             mask = (raters > 0).any(axis=(0, 1)) | (prediction.max(axis=0) > 1 - prediction.sum(axis=0))
         average = raters.mean(axis=0)
-        return np.array([expected_calibration_error(prediction, average, form="raters", n_bins=self.n_bins, mask=mask)])
+        return np.array(
+            [
+                expected_calibration_error(
+                    prediction, average, form="raters", n_bins=self.n_bins, mask=mask, class_axis=0
+                )
+            ]
+        )
 
 
 class BrierMetric(_RaterMetric):
@@ -76,7 +82,7 @@ class BrierMetric(_RaterMetric):
     """
 
     def _values(self, prediction, raters):
-        return brier_score(prediction, raters.mean(axis=0))
+        return brier_score(prediction, raters.mean(axis=0), class_axis=0)
 
 
 class EntropyMetric(_RaterMetric):
@@ -92,7 +98,7 @@ class EntropyMetric(_RaterMetric):
         self.form = form
 
     def _values(self, prediction, raters):
-        return np.array([entropy_error(prediction, raters.mean(axis=0), form=self.form)])
+        return np.array([entropy_error(prediction, raters.mean(axis=0), form=self.form, class_axis=0)])
 
 
 def _array(tensor):

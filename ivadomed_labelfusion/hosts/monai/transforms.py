@@ -61,7 +61,7 @@ class FuseRatersd(_RaterTransform):
         keys (str or sequence of str): One per rater.
         label_key (str): Gets the fused label ``(C, *spatial)``, with the first rater's affine and history.
         method (str): One of ``fusion.METHODS``.
-        soft (bool): Probabilities as float32 (``average`` always), not 0 and 1 as uint8.
+        soft (bool): Probabilities as float32 (the methods that average always), not 0 and 1 as uint8.
         allow_missing_keys (bool): Fuse the raters who are there.
         **options: Of ``fusion.fuse_classes``: ``ties``, ``region``, ``multiclass``, ...
 
@@ -80,7 +80,7 @@ class FuseRatersd(_RaterTransform):
     ):
         super().__init__(keys, label_key, allow_missing_keys)
         fusion.check_method(method, [name for name in options if name not in ("region", "margin", "multiclass")])
-        self.method, self.soft, self.options = method, soft or method == "average", options
+        self.method, self.soft, self.options = method, soft or fusion.METHODS[method].soft, options
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict:
         """Return the sample with the fused label."""

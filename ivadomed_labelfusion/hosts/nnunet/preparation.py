@@ -17,7 +17,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnU
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import TEMPORARY_PREFIX, atomic_path, read_json, write_json
-from ivadomed_labelfusion.fusion.consensus import log_or_zero
+from ivadomed_labelfusion.fusion.result import log_or_zero
 from ivadomed_labelfusion.hosts.nnunet.names import CASE_FILE, RATERS_FOLDER, SPLITS_FILE
 from ivadomed_labelfusion.hosts.nnunet.targets import CaseRaters
 from ivadomed_labelfusion.locks import temporary_folder

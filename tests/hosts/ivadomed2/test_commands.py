@@ -13,7 +13,7 @@ import torch
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.config import template_names
 from ivadomed_labelfusion.hosts.ivadomed2 import loading
-from tests.tiny import make_config, make_dataset, suffix, write_config
+from tests.builders.tiny import make_config, make_dataset, suffix, write_config
 
 SCGM = {"labels": ("GM", "WM"), "contrasts": ("T2starw",)}
 MS = {"labels": ("lesion",), "contrasts": ("FLAIR", "T1w", "ce-gadolinium_T1w", "T2w", "PDw")}

@@ -7,9 +7,9 @@ from loguru import logger
 
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.config import check_config, load_template
-from tests.hosts.ivadomed2.loading import dataset
+from tests.builders.loading import dataset
+from tests.builders.tiny import make_dataset
 from tests.hosts.ivadomed2.test_loader import plain, raters_of, where
-from tests.tiny import make_dataset
 
 
 def two_to_two(subject, rater, label_index, shape):

@@ -8,9 +8,9 @@ import pytest
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.ivadomed2.images import check_channels
-from tests.hosts.ivadomed2.loading import context_of, dataset, table
+from tests.builders.loading import context_of, dataset, table
+from tests.builders.tiny import make_dataset, suffix
 from tests.hosts.ivadomed2.test_loader import plain
-from tests.tiny import make_dataset, suffix
 
 
 def images(data):

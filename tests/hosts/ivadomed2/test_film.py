@@ -12,9 +12,9 @@ from ivadomed import main as imed_main
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.ivadomed2 import film, loading
-from tests.hosts.ivadomed2.loading import dataset
+from tests.builders.loading import dataset
+from tests.builders.tiny import make_config, make_dataset, suffix, write_config
 from tests.hosts.ivadomed2.test_loader import coded, drawn
-from tests.tiny import make_config, make_dataset, suffix, write_config
 
 LAYERS = [0, 1, 0, 1, 0, 1]
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.attack.outcome import REFUSED, ivadomed, observe
 from tests.attack.world import World
-from tests.tiny import write_config
+from tests.builders.tiny import write_config
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from ivadomed_labelfusion.evaluation import Settings, evaluate_subject
 from ivadomed_labelfusion.metrics import THRESHOLDS, registry
+from tests.builders.tiny import suffix
 from tests.hosts.ivadomed2.test_commands import prepare
-from tests.tiny import suffix
 
 STOCK = ["vol_pred_class0", "vol_gt_class0", "rvd_class0", "avd_class0", "dice_class0", "recall_class0"]
 

@@ -12,8 +12,8 @@ import pytest
 import ivadomed_labelfusion
 from ivadomed_labelfusion.environment import version_numbers
 from ivadomed_labelfusion.hosts.ivadomed2.layouts import LenientBids
-from tests.hosts.ivadomed2.loading import context_of, table
-from tests.tiny import make_config, make_dataset
+from tests.builders.loading import context_of, table
+from tests.builders.tiny import make_config, make_dataset
 
 DROPS_LABELS = version_numbers(importlib.metadata.version("pybids")) >= (0, 15, 6)
 

@@ -8,8 +8,8 @@ from ivadomed.loader import utils as imed_loader_utils
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.ivadomed2.training import EpochDataLoader
-from tests.hosts.ivadomed2.loading import dataset
-from tests.tiny import make_config, make_dataset, suffix
+from tests.builders.loading import dataset
+from tests.builders.tiny import make_config, make_dataset, suffix
 
 SHAPE = (24, 20, 4)
 PATCHES = {"default_model__length_2D": [8, 8], "default_model__stride_2D": [8, 8]}
@@ -339,9 +339,9 @@ def test_a_step_that_binarises_soft_labels_stops_the_run(plugin, tmp_path, monke
         def __call__(self, sample, metadata=None):
             return [np.round(label) for label in sample], metadata
 
-    monkeypatch.setattr(transforms, "RandomReverse", Harden)
+    monkeypatch.setattr(transforms, "AdditiveGaussianNoise", Harden)
     data = make_dataset(tmp_path / "data", n_subjects=2)
-    config = plain("ms_softseg_average", data, tmp_path, transformation__RandomReverse={"applied_to": ["gt"]})
+    config = plain("ms_softseg_average", data, tmp_path, transformation__AdditiveGaussianNoise={"applied_to": ["gt"]})
     with pytest.raises(InputError, match="Harden binarises the averaged labels"):
         dataset(config, tmp_path)
 

@@ -11,7 +11,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from ivadomed_labelfusion.cli import main
-from tests.tiny import make_config, make_dataset, nested_suffixes, write_config
+from tests.builders.tiny import make_config, make_dataset, nested_suffixes, write_config
 
 SHAPE = (24, 20, 4)
 SUFFIXES = nested_suffixes(3, ("lesion",))
@@ -159,7 +159,7 @@ def test_one_note_tells_of_all_masks_that_are_not_coded_0_and_1(plain, tmp_path,
 @pytest.mark.parametrize("name", REFUSED)
 def test_every_entrance_refuses_what_is_no_mask_by_its_file(plugin, plain, tmp_path, capsys, name):
     from ivadomed_labelfusion.errors import InputError
-    from tests.hosts.ivadomed2.loading import dataset
+    from tests.builders.loading import dataset
 
     bad = next(path for path in masks(plain) if "sub-02" in path.name and "rater2" in path.name)
     encode(bad, REFUSED[name])

@@ -7,9 +7,9 @@ from ivadomed.loader import utils as imed_loader_utils
 from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, RandomSampler, Subset
 
 from ivadomed_labelfusion.hosts.ivadomed2.training import EpochDataLoader
-from tests.hosts.ivadomed2.loading import dataset
+from tests.builders.loading import dataset
+from tests.builders.tiny import make_dataset
 from tests.hosts.ivadomed2.test_loader import SHAPE, coded, drawn, volume_config
-from tests.tiny import make_dataset
 
 COLLATE = {"collate_fn": imed_loader_utils.imed_collate}
 

@@ -110,7 +110,7 @@ def test_a_reload_of_ivadomed_is_noticed_and_repaired(stock):
 
 
 def test_a_reload_of_the_plugin_keeps_the_truth(stock):
-    from ivadomed_labelfusion import host
+    from ivadomed_labelfusion.hosts import ivadomed2 as host
 
     ivadomed_labelfusion.enable()
     for module in (patches, host, ivadomed_labelfusion):

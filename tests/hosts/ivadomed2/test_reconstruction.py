@@ -14,8 +14,8 @@ from ivadomed.loader import utils as imed_loader_utils
 from ivadomed_labelfusion.hosts.ivadomed2 import loading, testing
 from ivadomed_labelfusion.hosts.ivadomed2.models import SoftSegUnet
 from ivadomed_labelfusion.hosts.ivadomed2.reconstruction import VolumeDataLoader
-from tests.hosts.ivadomed2.loading import context_of, dataset, table
-from tests.tiny import make_config, make_dataset, save, suffix, write_config
+from tests.builders.loading import context_of, dataset, table
+from tests.builders.tiny import make_config, make_dataset, save, suffix, write_config
 
 SHAPE, CROP = (24, 20, 5), (16, 16)
 CORNER = (slice(4, 20), slice(2, 18))

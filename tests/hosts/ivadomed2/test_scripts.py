@@ -12,7 +12,7 @@ import pandas
 import pytest
 
 from ivadomed_labelfusion.hosts.ivadomed2 import loading
-from tests.tiny import make_config, make_dataset, write_config
+from tests.builders.tiny import make_config, make_dataset, write_config
 
 
 def script(name, *arguments, folder):

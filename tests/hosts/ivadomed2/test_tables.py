@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ivadomed_labelfusion.hosts.ivadomed2 import loading
-from tests.tiny import make_config, make_dataset, suffix, write_config
+from tests.builders.tiny import make_config, make_dataset, suffix, write_config
 
 
 def prepared(folder, change=None, several=True, **settings):

@@ -9,7 +9,7 @@ from ivadomed import models as imed_models
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.ivadomed2 import loading, transfer
 from ivadomed_labelfusion.hosts.ivadomed2.models import SoftSegUnet
-from tests.tiny import make_config, make_dataset, write_config
+from tests.builders.tiny import make_config, make_dataset, write_config
 
 SIZE = {"depth": 2, "n_filters": 4, "in_channel": 1, "out_channel": 1}
 

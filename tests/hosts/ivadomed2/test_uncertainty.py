@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 import pytest
 
-from tests.tiny import make_config, make_dataset, suffix, write_config
+from tests.builders.tiny import make_config, make_dataset, suffix, write_config
 
 
 def outputs(folder):

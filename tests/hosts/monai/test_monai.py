@@ -46,9 +46,9 @@ def test_fused_labels_are_the_cores(shape, method):
     data = sample(shape)
     found = FuseRatersd(KEYS, method=method)(data)["label"]
     masks = np.stack([data[key].numpy() for key in KEYS])
-    expected = fusion.fuse_classes(masks, method, soft=method == "average")
+    expected = fusion.fuse_classes(masks, method)
     assert isinstance(found, torch.Tensor)
-    assert found.dtype == (torch.float32 if method == "average" else torch.uint8)
+    assert found.dtype == (torch.float32 if fusion.METHODS[method].soft else torch.uint8)
     np.testing.assert_array_equal(found.numpy(), expected)
     if method == "staple":
         soft = FuseRatersd(KEYS, "target", method, soft=True)(data)["target"]
@@ -225,10 +225,12 @@ def test_metrics_are_the_cores_over_batches(shape):
     pairs = list(zip(predictions.numpy(), average, strict=True))
     expected = {
         RaterCalibrationMetric(region="image"): [
-            metrics.expected_calibration_error(ours, theirs, form="raters") for ours, theirs in pairs
+            metrics.expected_calibration_error(ours, theirs, form="raters", class_axis=0) for ours, theirs in pairs
         ],
-        BrierMetric(): [metrics.brier_score(ours, theirs) for ours, theirs in pairs],
-        EntropyMetric("shannon"): [metrics.entropy_error(ours, theirs, form="shannon") for ours, theirs in pairs],
+        BrierMetric(): [metrics.brier_score(ours, theirs, class_axis=0) for ours, theirs in pairs],
+        EntropyMetric("shannon"): [
+            metrics.entropy_error(ours, theirs, form="shannon", class_axis=0) for ours, theirs in pairs
+        ],
     }
     for metric, rows in expected.items():
         metric(predictions[:2], raters[:2])
@@ -248,7 +250,9 @@ def test_calibration_inside_the_region_is_that_of_an_evaluation():
     metric(torch.from_numpy(prediction)[None], torch.from_numpy(masks)[None])
     full = np.concatenate([1 - prediction.sum(axis=0, keepdims=True), prediction])
     inside = (masks > 0).any(axis=(0, 1)) | (full.argmax(axis=0) > 0)
-    expected = metrics.expected_calibration_error(prediction, masks.mean(axis=0), form="raters", mask=inside)
+    expected = metrics.expected_calibration_error(
+        prediction, masks.mean(axis=0), form="raters", mask=inside, class_axis=0
+    )
     assert metric.aggregate().item() == pytest.approx(expected)
 
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("monai")
 
-from tests.tiny import make_dataset
+from tests.builders.tiny import make_dataset
 
 PAGE = Path(__file__).parents[3] / "docs" / "hosts.md"
 

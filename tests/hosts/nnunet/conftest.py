@@ -13,7 +13,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from ivadomed_labelfusion.cli import main
 from ivadomed_labelfusion.hosts.nnunet.names import trainers_folder
-from tests.tiny import make_dataset, suffix
+from tests.builders.tiny import make_dataset, suffix
 
 RATERS = ["rater1", "rater2", "rater3"]
 

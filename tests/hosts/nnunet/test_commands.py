@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("nnunetv2")
 
 from ivadomed_labelfusion.cli import main
-from tests.tiny import suffix
+from tests.builders.tiny import suffix
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nnunet")]
 TRAINER = "nnUNetTrainerRatersAverageSoft_1epochs_2iterations"

@@ -13,7 +13,7 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.nnunet.folds import draw_parts, read_parts
 from ivadomed_labelfusion.hosts.nnunet.from_config import migrate
 from ivadomed_labelfusion.hosts.nnunet.names import short_run, trainer_name, trainer_names, trainers_folder
-from tests.tiny import make_config, make_dataset, suffix, write_config
+from tests.builders.tiny import make_config, make_dataset, suffix, write_config
 
 
 @pytest.fixture

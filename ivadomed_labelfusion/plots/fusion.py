@@ -1,0 +1,81 @@
+"""What went into a fusion and what came out, on the slices where the raters disagree most."""
+
+import numpy as np
+
+from ivadomed_labelfusion.plots.slices import crop_around, draw_slice, most_disagreement_slices, slice_axis
+from ivadomed_labelfusion.plots.style import COLORS_ON_IMAGE, PAGE_WIDTH_IN, new_figure, style
+
+
+def fusion_figure(masks, names, soft, hard, *, image=None, spacing_mm=(1.0, 1.0, 1.0), n_slices=3, method="consensus"):
+    """Show the slices on which raters disagree most: their outlines, and the consensus they led to.
+
+    Args:
+        masks (sequence of ndarray): R masks ``(i, j, k)`` or ``(i, j)``, foreground non-zero; in RAS+ order for the
+            usual view.
+        names (sequence of str): The raters' names, for the legend.
+        soft (ndarray or None): Posterior or average in [0, 1]; None shows the raters' average.
+        hard (ndarray or None): The hard consensus, outlined on the overlay; None outlines ``soft`` at 0.5.
+        image (ndarray): The image itself; None leaves the background black.
+        spacing_mm (tuple of float): Voxel size.
+        n_slices (int): Slices at most.
+        method (str): For the title of the overlay.
+
+    Returns:
+        Figure
+    """
+    from matplotlib.lines import Line2D
+
+    volumes = [np.asarray(mask) > 0 for mask in masks]
+    average = np.mean(volumes, axis=0, dtype=np.float32)
+    soft = average if soft is None else np.asarray(soft)
+    hard = soft > 0.5 if hard is None else np.asarray(hard) > 0
+    flat = average.ndim == 2
+    axis = None if flat else slice_axis(spacing_mm[:3])
+    others = [other for other in range(average.ndim) if other != axis]
+    chosen = [None] if flat else most_disagreement_slices(average, n_slices, axis)
+
+    def cut(volume, index):
+        return volume if flat else np.take(volume, index, axis)
+
+    # one window for all slices, so that they compare
+    extent = average > 0 if flat else np.any([cut(average, index) > 0 for index in chosen], axis=0)
+    window = crop_around(extent)
+    shape = [part.indices(size)[1] - part.indices(size)[0] for part, size in zip(window, extent.shape, strict=True)]
+    spacing = tuple(spacing_mm[other] for other in others)
+    ratio = shape[1] * spacing[1] / (shape[0] * spacing[0])  # height over width of one panel
+    legend_rows = -(-len(names) // 4)
+    width = min(PAGE_WIDTH_IN, 2.6 * len(chosen) / min(1.0, max(ratio, 0.4)) + 0.6)
+    width = max(width, 5.0)
+    height = 2 * min(width / len(chosen) * 0.9 * ratio, 4.5) + 0.5 + 0.2 * legend_rows
+    figure, axes = new_figure(2, len(chosen), width=width, height=height, squeeze=False)
+    colors = [COLORS_ON_IMAGE[index % len(COLORS_ON_IMAGE)] for index in range(len(names))]
+    limits = None if image is None else tuple(np.percentile(image, (0.5, 99.5)))
+    with style():
+        for column, index in enumerate(chosen):
+            background = None if image is None else cut(np.asarray(image), index)[window]
+            title = None if flat else f"slice {index}"
+            draw_slice(
+                axes[0, column],
+                background if background is not None else np.zeros(shape),
+                [cut(volume, index)[window] for volume in volumes],
+                spacing=spacing,
+                colors=colors,
+                line_width=np.linspace(0.7 + 0.25 * (len(volumes) - 1), 0.7, len(volumes)),
+                limits=limits or (0.0, 1.0),
+                title=title,
+            )
+            shown = draw_slice(
+                axes[1, column],
+                background if background is not None else np.zeros(shape),
+                [cut(hard, index)[window]],
+                spacing=spacing,
+                colors=["white"],
+                limits=limits or (0.0, 1.0),
+                overlay=cut(soft, index)[window],
+            )
+        axes[0, 0].set_ylabel("raters")
+        axes[1, 0].set_ylabel(f"{method}, outline at 0.5")
+        figure.colorbar(shown, ax=list(axes[1]), fraction=0.05, pad=0.01, label="probability of foreground")
+        handles = [Line2D([], [], color=color, label=name) for color, name in zip(colors, names, strict=True)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(names)))
+    return figure

@@ -1,0 +1,1 @@
+"""Tables: plain data in; CSV, Markdown and LaTeX out."""

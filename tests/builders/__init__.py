@@ -1,0 +1,1 @@
+"""What tests build their inputs with: datasets, studies, simulated results, subjects of known truth."""
