@@ -28,9 +28,9 @@ from ivadomed_labelfusion.hosts.ivadomed2.boxes import box_of
 from ivadomed_labelfusion.hosts.ivadomed2.dataframe import complete_acquisitions
 from ivadomed_labelfusion.hosts.ivadomed2.images import check_channels
 from ivadomed_labelfusion.hosts.ivadomed2.labels import FusedLabels, MarkedImage, OwnLabels
-from ivadomed_labelfusion.hosts.ivadomed2.passes import Passes
 from ivadomed_labelfusion.hosts.ivadomed2.speed.compact import PackedItems
 from ivadomed_labelfusion.hosts.ivadomed2.speed.samples import QuickSamples
+from ivadomed_labelfusion.hosts.passes import Passes
 from ivadomed_labelfusion.sampling import youden_weights
 
 
