@@ -1,53 +1,58 @@
-"""Several raters per image in ivadomed: label fusion, rater sampling, SoftSeg and rater-aware evaluation.
+"""Several raters per image: label fusion, evaluation against all raters, and training with ivadomed.
 
-In an environment where this package is installed, the unchanged ``ivadomed`` command uses it. From Python,
-``enable()``, ``disable()`` and ``is_enabled()`` do the same; ``register_metric`` adds an evaluation metric.
+::
+
+    import ivadomed_labelfusion as lf
+
+    consensus = lf.fuse(masks, "staple")                        # masks (R, *spatial) -> Consensus
+    result = lf.evaluate(prediction, raters, class_names=["GM"], voxel_size_mm=(0.5, 0.5, 5))
+    with lf.ivadomed.enabled():                                 # what the `ivadomed` command does by itself
+        ...
+
+The rooms are ``fusion``, ``sampling``, ``metrics``, ``stats``, ``evaluation``, ``plots`` and ``ivadomed``. Everything
+is loaded when it is first used, so that the import costs milliseconds.
 """
+
+import importlib
 
 from ivadomed_labelfusion._version import __version__
 
-__all__ = ["__version__", "disable", "enable", "is_enabled", "register_metric"]
+_ROOM = "ivadomed_labelfusion."
+# public name -> module, and the name in it; None is the module itself
+_PUBLIC = {
+    "evaluate": ("evaluation.subject", "evaluate_subject"),
+    "evaluation": ("evaluation", None),
+    "disable": ("hosts.ivadomed2", "disable"),
+    "enable": ("hosts.ivadomed2", "enable"),
+    "fuse": ("fusion", "consensus"),
+    "fusion": ("fusion", None),
+    "is_enabled": ("hosts.ivadomed2", "is_enabled"),
+    "ivadomed": ("hosts.ivadomed2", None),
+    "metrics": ("metrics", None),
+    "plots": ("plots", None),
+    "register_metric": ("metrics.registry", "register_metric"),
+    "sampling": ("sampling", None),
+    "stats": ("stats", None),
+}
+# names that README or docs had before, and what they are called now; for one version
+_RENAMED = {"figures": "plots"}
+
+__all__ = ["__version__", *_PUBLIC]
 
 
-def enable():
-    """Switch the plugin on in this process: register its transforms and models and repair ivadomed.
+def __getattr__(name: str) -> object:
+    if name in _RENAMED:
+        import warnings
 
-    Does nothing if it is on already. Imports ivadomed and torch.
-
-    Raises:
-        InputError: If the extra ``ivadomed`` is not installed.
-
-    Warns:
-        UserWarning: If the installed ivadomed is not one this plugin knows; ivadomed is then left as it is.
-    """
-    from ivadomed_labelfusion.extras import require
-
-    require("ivadomed", what="ivadomed_labelfusion.enable()")
-    from ivadomed_labelfusion.hosts import ivadomed2
-
-    ivadomed2.enable()
+        now = _RENAMED[name]
+        warnings.warn(f"{_ROOM}{name} is called {_ROOM}{now} now.", DeprecationWarning, stacklevel=2)
+        name = now
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    found = importlib.import_module(_ROOM + module)
+    return found if attribute is None else getattr(found, attribute)
 
 
-def disable():
-    """Switch the plugin off and restore everything it replaced in ivadomed. Does nothing if it is off already."""
-    import sys
-
-    if "ivadomed_labelfusion.hosts.ivadomed2" in sys.modules:
-        sys.modules["ivadomed_labelfusion.hosts.ivadomed2"].disable()
-
-
-def is_enabled():
-    """Tell whether the plugin is switched on in this process; imports nothing."""
-    import sys
-
-    host = sys.modules.get("ivadomed_labelfusion.hosts.ivadomed2")
-    return host is not None and host.is_enabled()
-
-
-def __getattr__(name):
-    # resolved on first use, so that importing the package stays cheap
-    if name == "register_metric":
-        from ivadomed_labelfusion.metrics.registry import register_metric
-
-        return register_metric
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -38,6 +38,8 @@ class Extra:
 
 EXTRAS = {
     "ivadomed": Extra(("ivadomed", "torch", "bids", "loguru"), "training and testing: demo, study run"),
+    "nnunet": Extra(("nnunetv2",), "the trainers that 'nnunet trainers' lists; 'nnunet export' needs no extra"),
+    "monai": Extra(("monai", "torch"), "MONAI's transforms, losses and metrics: ivadomed_labelfusion.hosts.monai"),
     "prepare": Extra(("SimpleITK",), "registration: prepare msseg2016 --space raw"),
     "stats": Extra(("statsmodels",), "mixed models: study results --mixed-model"),
     "study": Extra(("snakemake",), "study run"),

@@ -15,6 +15,10 @@ SWITCH = "IVADOMED_LABELFUSION_DISABLE"
 class IvadomedWatcher:
     """Meta path finder that runs ``enable`` after ivadomed's entry modules have been executed."""
 
+    def __init__(self):
+        # names being looked for: another finder that asks all finders, as this one does, must not ask it in a circle
+        self._sought = set()
+
     @staticmethod
     def watches(name):
         """Tell whether a module is an entry to ivadomed: its main command or one of its scripts."""
@@ -22,15 +26,23 @@ class IvadomedWatcher:
 
     def find_spec(self, name, path=None, target=None):
         """Return ivadomed's own spec with a loader that enables the plugin afterwards; None for all other modules."""
-        if not self.watches(name):
+        if not self.watches(name) or name in self._sought:
             return None
+        self._sought.add(name)
+        try:
+            spec = self._ask_others(name, path, target)
+        finally:
+            self._sought.discard(name)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            spec.loader = _ThenEnable(spec.loader)
+        return spec
+
+    def _ask_others(self, name, path, target):
         for finder in sys.meta_path:
             if finder is self or not hasattr(finder, "find_spec"):
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
-                if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _ThenEnable(spec.loader)
                 return spec
         return None
 

@@ -175,6 +175,22 @@ def test_the_hook_works_behind_other_finders_and_loaders(tmp_path, slots):
     assert (out, err) == (f"enabled\n{'Slotted' if slots else 'SourceFileLoader'} 42", "")
 
 
+ASKING_FINDER = """
+class Asking:
+    def find_spec(self, name, path=None, target=None):
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        return next((spec for spec in found if spec is not None), None)
+sys.meta_path.insert({place}, Asking())
+"""
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_hook_and_another_finder_that_asks_all_do_not_ask_in_a_circle(tmp_path, place):
+    code = fake_environment(tmp_path, "def enable(): print('enabled')") + ASKING_FINDER.format(place=place)
+    out, err = run(code + "import ivadomed.main\nprint(ivadomed.main.value)\n")
+    assert (out, err) == ("enabled\n42", "")
+
+
 def test_a_reload_enables_again(tmp_path):
     code = fake_environment(tmp_path, "def enable(): print('enabled')")
     out, _ = run(

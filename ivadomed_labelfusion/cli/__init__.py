@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "evaluate predictions of any tool against several raters",
     "prepare": "turn the raw SCGM, MSSEG-2016 or your own files into an ivadomed-ready BIDS dataset",
     "phantom": "generate a multi-rater phantom dataset in a raw layout",
+    "nnunet": "export a dataset with all raters for nnU-Net, and list the trainers that learn from it",
     "study": "train candidates over many splits and make the paper's tables and figures",
     "check": "check an ivadomed configuration file",
     "doctor": "report versions, whether the plugin is active, and what is wrong with a cure for each",

@@ -1,6 +1,7 @@
 """``ivadomed_labelfusion evaluate``: predictions of any tool, and raters, against several raters."""
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -31,13 +32,27 @@ predictions, for an image sub-01_FLAIR.nii.gz, anywhere below the folder:
 They must lie on the grid of the raters' masks.
 """
 
-# the columns shown on the screen, without the class; everything else stands in the files
-SHOWN = ("dice", "precision", "recall", "avd", "brier", "ece_exact_roi", "ece_raters_roi", "entropy_paper_error", "ged")
+
+class _Parser(argparse.ArgumentParser):
+    """Lists the metrics in its help; they are loaded only to be read there, because loading them takes a while."""
+
+    def format_help(self):
+        from ivadomed_labelfusion.metrics import built_in_metrics
+
+        metrics = (f"  {name:20}{_headings(metric)}" for name, metric in built_in_metrics().items())
+        self.epilog = "\n".join([EPILOG, "metrics (--metrics; all by default, own ones as well):", *metrics])
+        return super().format_help()
+
+
+def _headings(metric):
+    """Return the labels of a metric's columns, a few of many."""
+    labels = [column.label for column in metric.columns]
+    return ", ".join(labels if len(labels) <= 4 else [*labels[:3], "..."])
 
 
 def get_parser():
     """Return the argument parser."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ivadomed_labelfusion evaluate",
         description="Evaluate predictions of any tool, and the raters themselves, against several raters: calibration, "
         "entropy, Brier score, overlap, lesions, surfaces. Writes tables (CSV), one JSON per image and pictures.",
@@ -57,6 +72,9 @@ def get_parser():
         "(default: loader_parameters.target_suffix of --config)",
     )
     parser.add_argument("--config", metavar="FILE", help="JSON with an inter_rater block, or an ivadomed configuration")
+    parser.add_argument(
+        "--metrics", metavar="NAME", nargs="+", help="compute and show only these metrics (default: those of --config)"
+    )
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder for the results")
     parser.add_argument(
         "--raters-as-predictions",
@@ -95,6 +113,8 @@ def main(args=None):
         settings = settings_from_config(config)
     except InputError as error:
         raise InputError(f"{arguments.config}: {error}") from None
+    if arguments.metrics:
+        settings = dataclasses.replace(settings, metrics=arguments.metrics)
     loader = config.get("loader_parameters", {})
     target_suffix = arguments.target_suffix or loader.get("target_suffix")
     if not target_suffix:
@@ -116,7 +136,7 @@ def main(args=None):
         overwrite=arguments.overwrite,
         progress=_progress,
     )
-    _show(evaluation)
+    _show(evaluation, _shown(settings, everything=bool(arguments.metrics)))
     print(f"Written to {Path(arguments.output)}: {', '.join(_names(evaluation, arguments.output))}")
     for note in evaluation.notes:
         print(f"Note: {note}", file=sys.stderr)
@@ -137,7 +157,21 @@ def _names(evaluation, output):
     return dict.fromkeys(part[0] + ("/" if len(part) > 1 else "") for part in parts)
 
 
-def _show(evaluation):
+def _shown(settings, *, everything):
+    """Return the stems of the columns for the screen: all of the metrics asked for, else the usual ones."""
+    from ivadomed_labelfusion.metrics import built_in_metrics
+    from ivadomed_labelfusion.metrics.kinds import PREFIX
+
+    built_in = built_in_metrics()
+    chosen = [built_in[name] for name in settings.built_in] if everything else built_in.values()
+    stems = [column.stem for metric in chosen for column in metric.columns if everything or column.shown]
+    # an own metric that declares no columns gives those that begin with its name
+    own = [metric for metric in settings.own if everything]
+    stems += [column.stem for metric in own for column in metric.columns]
+    return tuple(stems + [PREFIX + metric.name for metric in own if not metric.columns])
+
+
+def _show(evaluation, wanted):
     from rich.console import Console
     from rich.table import Table
 
@@ -147,7 +181,6 @@ def _show(evaluation):
     heads = ["prediction"] if evaluation.rows else []
     for head in [*heads, "raters", "lowest rater", "highest rater"] if raters else heads:
         table.add_column(head, justify="right")
-    wanted = tuple(f"ir_{name}" for name in SHOWN)
     for row in evaluation.summary:
         name = row["metric"]
         if name.endswith("_pooled") or not any(name == stem or name.startswith(f"{stem}_") for stem in wanted):

@@ -10,19 +10,21 @@ from dataclasses import dataclass
 
 from ivadomed_labelfusion.config.contrasts import empty_contrasts, unknown_contrasts
 from ivadomed_labelfusion.config.keys import (
-    CHOICES,
     FUSION_COMMON,
-    KNOWN_KEYS,
     MODELS,
     NULLABLE,
     OVERLAP_LOSSES,
     PLUGIN_MODELS,
     PLUGIN_TRANSFORMS,
+    SCHEMA,
     TRANSFORM_COMMON,
 )
+from ivadomed_labelfusion.config.kinds import is_number
 from ivadomed_labelfusion.config.networks import wrong_networks
 from ivadomed_labelfusion.config.optimisation import wrong_loss, wrong_schedule
-from ivadomed_labelfusion.config.values import is_number, wrong_values
+from ivadomed_labelfusion.config.outputs import wrong_outputs
+from ivadomed_labelfusion.config.schema import choices, wrong_values
+from ivadomed_labelfusion.config.transformations import wrong_transformations
 from ivadomed_labelfusion.data.raters import rater_clash
 from ivadomed_labelfusion.errors import InputError
 
@@ -61,7 +63,7 @@ def check_config(config):
         return [Problem("error", "configuration", f"must be a JSON object, got {type(config).__name__}.")]
     problems = []
     level = "error" if uses_plugin(config) else "warning"
-    _unknown_keys(config, KNOWN_KEYS, "", level, problems)
+    _unknown_keys(config, SCHEMA, "", level, problems)
     if any(problem.message.startswith("must be") for problem in problems):
         # the checks below rely on the sections being objects
         return problems
@@ -74,6 +76,7 @@ def check_config(config):
         _check_model,
         _check_values,
         wrong_networks,
+        wrong_outputs,
     ):
         problems.extend(Problem("error", *finding) for finding in check(config))
     loader = _section(config, "loader_parameters")
@@ -131,7 +134,7 @@ def _unknown_keys(mapping, known, prefix, level, problems):
         path = f"{prefix}{key}"
         if key not in known:
             problems.append(Problem(level, path, f"unknown key, nothing reads it.{_nearest(key, known)}"))
-        elif known[key]:
+        elif isinstance(known[key], Mapping):
             if isinstance(value, Mapping):
                 _unknown_keys(value, known[key], f"{path}.", level, problems)
             elif value is not None or not (path in NULLABLE if level == "warning" else prefix == "transformation."):
@@ -141,7 +144,9 @@ def _unknown_keys(mapping, known, prefix, level, problems):
 
 
 def _check_names(config):
-    yield from wrong_loss(_section(_section(config, "training_parameters"), "loss"))
+    classes = _section(config, "loader_parameters").get("target_suffix")
+    n_classes = len(classes) if isinstance(classes, list) else None
+    yield from wrong_loss(_section(_section(config, "training_parameters"), "loss"), n_classes)
     model = _section(config, "default_model").get("name")
     if model is not None and model not in MODELS + PLUGIN_MODELS:
         yield "default_model.name", f"unknown model {model!r}.{_nearest(model, MODELS + PLUGIN_MODELS)}"
@@ -213,8 +218,8 @@ def _check_fusion(config):
 
 def _choice(key, value):
     """Find a word that is not among the choices of a key."""
-    if value not in CHOICES[key]:
-        yield key, f"must be one of {', '.join(CHOICES[key])}, got {value!r}."
+    if value not in choices(key):
+        yield key, f"must be one of {', '.join(choices(key))}, got {value!r}."
 
 
 def _check_sampling(config):
@@ -224,7 +229,7 @@ def _check_sampling(config):
     options = _section(transformation, "SampleRater")
     for name in ("policy", "unit", "validation"):
         key = f"transformation.SampleRater.{name}"
-        yield from _choice(key, options.get(name, CHOICES[key][0]))
+        yield from _choice(key, options.get(name, choices(key)[0]))
     seed = options.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         yield "transformation.SampleRater.seed", f"must be a whole number >= 0, got {seed!r}."
@@ -301,17 +306,12 @@ def _check_values(config):
             "split_dataset",
             f"train_fraction and test_fraction must be at least 0 and add up to 1 at most, got {fractions}.",
         )
+    yield from wrong_transformations(config, strict=own)
     if not own:
         return
     transformation = _section(config, "transformation")
-    for name, needed in (("CenterCrop", "size"), ("ROICrop", "size"), ("Resample", "hspace"), ("Resample", "wspace")):
-        if name in transformation and needed not in _section(transformation, name):
-            yield f"transformation.{name}", f"needs {needed!r}."
     for name in ("CenterCrop", "ROICrop"):
         yield from _check_depth(_section(config, "default_model"), _section(transformation, name).get("size"), name)
-    for name, value in transformation.items():
-        if value is None:
-            yield f"transformation.{name}", "must be a JSON object, got null. Write {} or remove it."
     nested = loader.get("target_suffix")
     if is_nested(nested) and isinstance(nested[0], list):
         for name in PLUGIN_TRANSFORMS:

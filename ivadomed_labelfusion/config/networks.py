@@ -11,7 +11,14 @@ from ivadomed_labelfusion.config.keys import MODELS, PLUGIN_MODELS
 # the modified 3D U-Net halves its input so often, whatever "depth" says
 _HALVINGS_OF_MODIFIED = 4
 _DEFAULT_DEPTH = 3
-_SINGLE_RATER = ("HeMISUnet", "resnet18", "densenet121")
+# what ivadomed 2.9 itself can no longer train, whatever the raters
+_BROKEN = {
+    "HeMISUnet": "its loader of missing contrasts is gone from ivadomed",
+    "resnet18": "ivadomed fails to load labels for classification",
+    "densenet121": "ivadomed fails to load labels for classification",
+}
+_ACTIVATIONS = ("sigmoid", "relu", "softmax")
+_MODIFIED = ("Modified3DUNet", "UNet3D", "SoftSegModified3DUNet")
 
 
 def wrong_networks(config):
@@ -31,23 +38,41 @@ def wrong_networks(config):
         )
     elif len(applied) > 1 and set(applied) != {"Modified3DUNet", "FiLMedUnet"}:
         yield f"{applied[1]}.applied", f"{' and '.join(applied)} exclude each other. Set all but one to false."
-    elif applied and applied[0] in _SINGLE_RATER and _several_raters(config):
-        yield (
-            f"{applied[0]}.applied",
-            f"{applied[0]} does not work with several raters per class. List one suffix per class in "
-            "loader_parameters.target_suffix, or use another model.",
-        )
-    elif "FiLMedUnet" in applied:
-        yield from _wrong_film(_section(config, "FiLMedUnet"), default)
-    block, model = "default_model", default
-    if applied and applied[0] not in ("FiLMedUnet", "HeMISUnet"):
-        block, model = applied[0], {**default, **_section(config, applied[0])}
+    else:
+        yield from _broken(applied, name)
+    if "FiLMedUnet" in applied:
+        yield from _wrong_film(_section(config, "FiLMedUnet"), default, any(part in applied for part in _MODIFIED))
+    elif any(default.get("film_layers") or []):
+        yield "default_model.film_layers", "acts in FiLMedUnet only. Set FiLMedUnet.applied to true, or remove it."
+    yield from _flat_model(config)
+    yield from _wrong_activation(config, default)
+    block, model = _trained(config)
     crop = _section(_section(config, "transformation"), "CenterCrop").get("size")
-    if "Modified3D" in (block if applied else str(name)) or model.get("is_2d") is False:
-        yield from _wrong_subvolumes(block, model, crop, is_modified="Modified3D" in (block if applied else str(name)))
+    if uses_subvolumes(config):
+        yield from _wrong_subvolumes(block, model, crop, is_modified=model["name"] in _MODIFIED)
     elif "length_2D" in model or "stride_2D" in model:
         yield from _wrong_patches(block, model, crop)
     yield from _wrong_passes(config)
+
+
+def uses_subvolumes(config):
+    """Tell whether a configuration trains a 3D model, whose samples are subvolumes.
+
+    Args:
+        config (Mapping): A configuration whose sections are objects; keys that are absent are fine.
+    """
+    _, model = _trained(config)
+    return model["name"] in _MODIFIED or model.get("is_2d") is False
+
+
+def _trained(config):
+    """Return the name of the block that decides on the samples of the trained model, and its settings."""
+    default = _section(config, "default_model")
+    # FiLM takes the samples of the model that it is put upon
+    applied = [name for name in MODELS if _section(config, name).get("applied") is True and name != "FiLMedUnet"]
+    if applied:
+        return applied[0], {**default, **_section(config, applied[0]), "name": applied[0]}
+    return "default_model", {**default, "name": str(default.get("name"))}
 
 
 def _section(config, name):
@@ -55,9 +80,32 @@ def _section(config, name):
     return value if isinstance(value, Mapping) else {}
 
 
-def _several_raters(config):
-    suffixes = _section(config, "loader_parameters").get("target_suffix")
-    return isinstance(suffixes, list) and any(isinstance(entry, list) for entry in suffixes)
+def _broken(applied, name):
+    """Yield the models that ivadomed itself cannot train."""
+    for model, reason in _BROKEN.items():
+        for key in [f"{model}.applied"] * (model in applied) + ["default_model.name"] * (model == name):
+            yield key, f"{model} cannot be trained: {reason}. Use another model."
+    if name == "UNet3D":
+        yield "default_model.name", "UNet3D cannot be built by ivadomed. Use Modified3DUNet, its newer name."
+
+
+def _flat_model(config):
+    """Yield a 3D model by name that would be segmented slice by slice."""
+    default = _section(config, "default_model")
+    if default.get("name") == "Modified3DUNet" and default.get("is_2d", True) is not False:
+        yield "default_model.is_2d", "Modified3DUNet needs false (the default is true)."
+
+
+def _wrong_activation(config, default):
+    activation = default.get("final_activation")
+    classes = _section(config, "loader_parameters").get("target_suffix")
+    if activation is not None and activation not in _ACTIVATIONS:
+        yield "default_model.final_activation", f"must be one of {', '.join(_ACTIVATIONS)}, got {activation!r}."
+    elif activation == "softmax" and isinstance(classes, list) and len(classes) == 1:
+        yield (
+            "default_model.final_activation",
+            "softmax of one class is 1 everywhere, whatever the network learns. Use sigmoid.",
+        )
 
 
 def _sizes(value, n):
@@ -65,7 +113,9 @@ def _sizes(value, n):
     return isinstance(value, list) and len(value) == n and all(type(size) is int and size > 0 for size in value)
 
 
-def _wrong_film(film, default):
+def _wrong_film(film, default, is_modified):
+    if not film.get("metadata"):
+        yield "FiLMedUnet.metadata", "must be contrasts, or a column of participants.tsv. Name it."
     if film.get("metadata") == "mri_params":
         yield "FiLMedUnet.metadata", "mri_params fails in ivadomed. Use contrasts, or a column of participants.tsv."
     layers = film.get("film_layers")
@@ -75,6 +125,13 @@ def _wrong_film(film, default):
             "FiLMedUnet.film_layers",
             f"must have 2 x depth + 2 = {2 * depth + 2} entries, got {len(layers)}. Give every layer a 0 or a 1.",
         )
+    if not isinstance(layers, list) or not any(layers):
+        yield (
+            "FiLMedUnet.film_layers",
+            f"must have a 1 for every layer that is modulated, at least one, got {layers!r}.",
+        )
+    if is_modified and depth != _HALVINGS_OF_MODIFIED:
+        yield "default_model.depth", f"must be {_HALVINGS_OF_MODIFIED} for FiLM in Modified3DUNet, got {depth!r}."
 
 
 def _wrong_tiling(block, model, crop, kind, n):
@@ -108,9 +165,6 @@ def _wrong_patches(block, model, crop):
 
 
 def _wrong_subvolumes(block, model, crop, *, is_modified):
-    # ivadomed's defaults have sizes for its own modified 3D U-Net
-    if block == "Modified3DUNet" and not {"length_3D", "stride_3D"} & set(model):
-        return
     problems = list(_wrong_tiling(block, model, crop, "3D", 3))
     yield from problems
     if problems:
@@ -140,6 +194,9 @@ def _wrong_passes(config):
     settings = _section(config, "uncertainty")
     if settings.get("n_it") == 1 and (settings.get("epistemic") is True or settings.get("aleatoric") is True):
         yield "uncertainty.n_it", "must be 0 or at least 2: one random pass has no spread, got 1."
+    slices = _section(_section(config, "loader_parameters"), "slice_filter_params")
+    if slices.get("filter_classification") is True and not slices.get("classifier_path"):
+        yield "loader_parameters.slice_filter_params.classifier_path", "filter_classification needs a model. Name it."
     transfer = _section(_section(config, "training_parameters"), "transfer_learning")
     if transfer.get("retrain_model") and transfer.get("retrain_fraction") == 0:
         yield (

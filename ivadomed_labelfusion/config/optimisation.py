@@ -4,20 +4,23 @@ import difflib
 from collections.abc import Mapping
 
 from ivadomed_labelfusion.config.keys import LOSS_PARAMETERS, LOSSES, SCHEDULER_PARAMETERS
-from ivadomed_labelfusion.config.values import is_number
+from ivadomed_labelfusion.config.kinds import is_number
 
 _KEY = "training_parameters.loss"
 _COMBINATION = "LossCombination"
 _MOST_LOSSES = 20
+# parameters of schedules that count epochs or steps
+_COUNTS = ("T_mult", "step_size_up", "step_size_down")
 
 
-def wrong_loss(loss):
+def wrong_loss(loss, n_classes=None):
     """Yield ``(key, message)`` of everything that is wrong with ``training_parameters.loss``.
 
     ivadomed runs the names in ``losses_list`` as code, so they are names of losses and nothing else.
 
     Args:
         loss (Mapping): With ``name`` and the loss's parameters.
+        n_classes (int or None): Classes of the labels, at least 1; None if that is not known.
     """
     name = loss.get("name")
     if name is None:
@@ -27,12 +30,12 @@ def wrong_loss(loss):
         return
     parameters = {key: value for key, value in loss.items() if key != "name"}
     if name == _COMBINATION:
-        yield from _wrong_combination(loss.get("losses_list"), loss.get("params_list"))
+        yield from _wrong_combination(loss.get("losses_list"), loss.get("params_list"), n_classes)
         parameters = dict.fromkeys(parameters)
-    yield from _wrong_parameters(name, parameters, _KEY)
+    yield from _wrong_parameters(name, parameters, _KEY, n_classes)
 
 
-def _wrong_combination(names, parameters):
+def _wrong_combination(names, parameters, n_classes):
     if not isinstance(names, list) or not 1 <= len(names) <= _MOST_LOSSES:
         yield f"{_KEY}.losses_list", f"must be a list of 1 to {_MOST_LOSSES} losses, got {names!r}."
         return
@@ -54,10 +57,10 @@ def _wrong_combination(names, parameters):
         if not isinstance(own, Mapping):
             yield f"{_KEY}.params_list", f"must hold the parameters of {name} as an object, or null, got {own!r}."
         else:
-            yield from _wrong_parameters(name, own, f"{_KEY}.params_list")
+            yield from _wrong_parameters(name, own, f"{_KEY}.params_list", n_classes)
 
 
-def _wrong_parameters(name, parameters, key):
+def _wrong_parameters(name, parameters, key, n_classes):
     for parameter, value in parameters.items():
         if parameter not in LOSS_PARAMETERS[name]:
             known = ", ".join(LOSS_PARAMETERS[name]) or "none"
@@ -66,6 +69,11 @@ def _wrong_parameters(name, parameters, key):
             classes = isinstance(value, list) and value and all(isinstance(n, int) and n >= 0 for n in value)
             if value is not None and not classes:
                 yield f"{key}.{parameter}", f"must be a list of classes from 0, got {value!r}."
+            elif value and n_classes and max(value) >= n_classes:
+                yield (
+                    f"{key}.{parameter}",
+                    f"must be classes from 0 to {n_classes - 1}, as many as target_suffix has, got {value!r}.",
+                )
         elif parameter == "include_background":
             if not isinstance(value, bool):
                 yield f"{key}.{parameter}", f"must be true or false, got {value!r}."
@@ -90,6 +98,8 @@ def wrong_schedule(scheduler):
             yield path, f"{name} has no such parameter; it has {', '.join(sorted(known))}. Remove it."
         elif not is_number(value) or value < 0:
             yield path, f"must be a number of at least 0, got {value!r}."
+        elif key in _COUNTS and (value < 1 or not isinstance(value, int)):
+            yield path, f"must be a whole number of at least 1, got {value!r}."
     if name == "CosineAnnealingWarmRestarts" and not (isinstance(scheduler.get("T_0"), int) and scheduler["T_0"] > 0):
         yield "training_parameters.scheduler.lr_scheduler.T_0", f"{name} needs T_0, a whole number of epochs above 0."
 

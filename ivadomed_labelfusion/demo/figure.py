@@ -19,7 +19,7 @@ from ivadomed_labelfusion.plots.slices import crop_around, draw_slice, most_disa
 CLASS_COLORS = ("#E69F00", "#56B4E9")
 
 
-def comparison_figure(output, bids_dir, candidates):
+def demo_figure(output, bids_dir, candidates):
     """Draw the test image's slice on which the raters disagree most.
 
     Args:

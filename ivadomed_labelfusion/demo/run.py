@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from ivadomed_labelfusion.config.candidates import PAPER_CANDIDATES
-from ivadomed_labelfusion.demo.figure import comparison_figure
+from ivadomed_labelfusion.demo.figure import demo_figure
 from ivadomed_labelfusion.demo.progress import FollowedOutput
 from ivadomed_labelfusion.demo.settings import SETTINGS, demo_config
 from ivadomed_labelfusion.demo.table import collect_results, write_tables
@@ -36,12 +36,13 @@ def run_demo(dataset="ms", *, output, seed=1, quick=False, say=print):
     output = Path(output).absolute()
     _claim(output, {"dataset": dataset, "seed": seed, "quick": quick})
     bids_dir = _data(dataset, settings, output, seed, say)
+    say("The models are not exported to ONNX, which the demo does not use.")
     for number, candidate in enumerate(PAPER_CANDIDATES, start=1):
         title = f"[{number}/{len(PAPER_CANDIDATES)}] {candidate}"
         _train_and_test(dataset, candidate, settings, bids_dir, output, seed, title, say)
     results = collect_results(output, PAPER_CANDIDATES)
     text = write_tables(results, output, dataset=dataset, settings=settings)
-    save_figure(comparison_figure(output, bids_dir, PAPER_CANDIDATES), output / "comparison.png", overwrite=True)
+    save_figure(demo_figure(output, bids_dir, PAPER_CANDIDATES), output / "comparison.png", overwrite=True)
     say(text)
     say(f"Table:  {output / 'results.csv'} (and results.md)\nFigure: {output / 'comparison.png'}")
     return output

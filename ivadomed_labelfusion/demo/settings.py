@@ -63,7 +63,8 @@ def demo_config(dataset, candidate, settings, *, bids_dir, output_dir, seed):
     loader["contrast_params"].update(training_validation=list(settings.contrasts), testing=list(settings.contrasts))
     loader["multichannel"] = len(settings.contrasts) > 1
     config["split_dataset"].update(random_seed=seed, data_testing={"data_type": None, "data_value": []})
-    config["training_parameters"]["batch_size"] = settings.batch_size
+    # the demo does not use the ONNX files
+    config["training_parameters"].update(batch_size=settings.batch_size, export_onnx=False)
     config["training_parameters"]["training_time"]["num_epochs"] = settings.epochs
     config["training_parameters"]["scheduler"]["initial_lr"] = settings.learning_rate
     config["default_model"].update(depth=settings.depth, n_filters=settings.n_filters, dropout_rate=0.1)

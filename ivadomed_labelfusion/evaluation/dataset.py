@@ -1,9 +1,12 @@
 """Evaluation of a whole dataset: files in, tables and pictures out."""
 
 import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion.coding import coding_note
 from ivadomed_labelfusion.data import bids
@@ -13,26 +16,27 @@ from ivadomed_labelfusion.data.grid import canonical_voxel_size_mm
 from ivadomed_labelfusion.data.masks import load_masks
 from ivadomed_labelfusion.data.raters import ALLOW_BY_OPTION, names_of_suffixes, nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.evaluation.results import TABLE, ResultWriter
+from ivadomed_labelfusion.evaluation.results import TABLE, Evaluation, ResultWriter
 from ivadomed_labelfusion.evaluation.settings import Settings
-from ivadomed_labelfusion.evaluation.subject import evaluate_subject
+from ivadomed_labelfusion.evaluation.subject import SubjectResult, evaluate_subject
 
 
+# twelve: each is an option of the command `evaluate`, by keyword only
 def evaluate_dataset(
     *,
-    bids_dir,
-    target_suffix,
-    output_dir,
-    predictions_dir=None,
-    settings=None,
-    raters_as_predictions=False,
-    image_contrasts=None,
-    prediction_suffix=None,
-    allow_missing_raters=False,
-    table=TABLE,
-    overwrite=False,
-    progress=iter,
-):
+    bids_dir: str | Path | Sequence[str | Path],
+    target_suffix: Sequence,
+    output_dir: str | Path,
+    predictions_dir: str | Path | None = None,
+    settings: Settings | None = None,
+    raters_as_predictions: bool = False,
+    image_contrasts: Sequence[str] | None = None,
+    prediction_suffix: str | None = None,
+    allow_missing_raters: bool = False,
+    table: str | None = TABLE,
+    overwrite: bool = False,
+    progress: Callable[[list], Iterable] = iter,
+) -> Evaluation:
     """Evaluate predictions, and the raters themselves, against the raters of a BIDS dataset.
 
     Args:
@@ -69,7 +73,7 @@ def evaluate_dataset(
             "List every rater's suffix per class in --target-suffix."
         )
     bids_dirs = [bids_dir] if isinstance(bids_dir, str | Path) else list(bids_dir)
-    label_sets = find_label_sets(bids_dirs, nested, image_contrasts)
+    label_sets = label_sets_of_contrasts(bids_dirs, nested, image_contrasts)
     class_names, _ = names_of_suffixes(nested)
     found = {}
     if predictions_dir is not None:
@@ -126,7 +130,9 @@ def _evaluate_image(writer, labels, masks, found, settings, raters_as_prediction
             writer.add_rater(rater, result)
 
 
-def evaluate_raters(raters, *, rater_names, settings=None, **options):
+def evaluate_raters(
+    raters: NDArray, *, rater_names: Sequence[str], settings: Settings | None = None, **options: Any
+) -> Iterator[tuple[str, SubjectResult]]:
     """Yield ``(rater name, SubjectResult)`` of each rater's mask against the other raters (leave one out).
 
     Average, consensus and every other reference come from the others alone, so that no rater is compared with itself.
@@ -144,7 +150,9 @@ def evaluate_raters(raters, *, rater_names, settings=None, **options):
         yield rater, evaluate_subject(raters[index], raters[others], settings=settings, rater_names=names, **options)
 
 
-def find_label_sets(bids_dirs, nested, image_contrasts=None):
+def label_sets_of_contrasts(
+    bids_dirs: Sequence[str | Path], nested: Sequence, image_contrasts: Sequence[str] | None = None
+) -> list[bids.LabelSet]:
     """Return the ``LabelSet`` of every image of some datasets, of the given contrasts only.
 
     Raises:

@@ -1,17 +1,24 @@
 """The binary consensus that a subject is evaluated against."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion import fusion
+from ivadomed_labelfusion.evaluation.settings import Settings
 from ivadomed_labelfusion.metrics.checks import check_values
 
 
-def reference_name(method):
+def reference_name(method: str) -> str:
     """Return how a consensus is called in titles: ``STAPLE``, ``majority``, ``single rater``."""
     return fusion.METHODS[method].title if method in fusion.METHODS else method
 
 
-def consensus(raters, settings, *, names=None):
+def consensus(
+    raters: NDArray, settings: Settings, *, names: Sequence[str] | None = None
+) -> tuple[NDArray, dict[str, Any]]:
     """Return the raters' binary consensus over the whole volume and how it came about.
 
     Args:

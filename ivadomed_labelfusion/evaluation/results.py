@@ -5,18 +5,21 @@ import csv
 import io
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.reference import reference_name
-from ivadomed_labelfusion.evaluation.subject import PREFIX
-from ivadomed_labelfusion.files import write_json, write_text
+from ivadomed_labelfusion.evaluation.subject import SubjectResult
+from ivadomed_labelfusion.files import check_stays_inside, write_json, write_text
 from ivadomed_labelfusion.locks import only_one
 from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve
+from ivadomed_labelfusion.metrics.kinds import PREFIX
 from ivadomed_labelfusion.plots import disagreement, entropy, reliability, style
 
 TABLE = "evaluation.csv"
@@ -69,7 +72,7 @@ class ResultWriter:
         InputError: If results of an earlier evaluation are there and ``overwrite`` is False.
     """
 
-    def __init__(self, output_dir, *, table=TABLE, overwrite=False):
+    def __init__(self, output_dir: str | Path, *, table: str | None = TABLE, overwrite: bool = False):
         self.output_dir = Path(output_dir)
         self.table = table
         self.overwrite = overwrite
@@ -77,9 +80,10 @@ class ResultWriter:
         self._curves = {}
         self._claim = contextlib.ExitStack()
 
-    def __enter__(self):
+    def __enter__(self) -> "ResultWriter":
         """Claim the folder: no second evaluation writes into it meanwhile, and what one left unfinished is replaced."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
+        check_stays_inside(self.output_dir)
         marker = self.output_dir / UNFINISHED
         if not self.overwrite and not marker.exists():
             for name in (self.table, SUMMARY, RELIABILITY):
@@ -93,10 +97,10 @@ class ResultWriter:
         self.overwrite = self.overwrite or interrupted
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> bool | None:
         return self._claim.__exit__(*error)
 
-    def add(self, result):
+    def add(self, result: SubjectResult) -> None:
         """Take up a ``SubjectResult`` of the model: write its JSON and picture, keep its columns and curves."""
         if result.subject in self.evaluation.rows:
             raise InputError(f"The subject {result.subject} is evaluated twice. Give every result its own name.")
@@ -114,13 +118,13 @@ class ResultWriter:
             )
             self._save_figure(figure, f"{name}_disagreement.png")
 
-    def add_rater(self, rater, result):
+    def add_rater(self, rater: str, result: SubjectResult) -> None:
         """Take up the ``SubjectResult`` of a rater's mask against the other raters."""
         self.evaluation.rater_rows[result.subject, rater] = result.columns
         for name, text in result.errors.items():
             self.evaluation.errors[f"{result.subject}, {rater}", name] = text
 
-    def finish(self):
+    def finish(self) -> Evaluation:
         """Write the tables and the pictures over all subjects; return the ``Evaluation``."""
         evaluation = self.evaluation
         if not evaluation.rows and not evaluation.rater_rows:
@@ -138,7 +142,7 @@ class ResultWriter:
         if evaluation.rater_rows:
             rows = [{"image_id": key[0], "rater": key[1], **row} for key, row in evaluation.rater_rows.items()]
             self._write_table(RATER_TABLE, rows)
-        evaluation.summary = summarise(evaluation)
+        evaluation.summary = summary_rows(evaluation)
         self._write_table(SUMMARY, evaluation.summary)
         self._remove_earlier()
         return evaluation
@@ -205,7 +209,14 @@ class ResultWriter:
         self.evaluation.files.append(path)
 
 
-def write_results(results, output_dir, *, rater_results=(), table=TABLE, overwrite=False):
+def write_results(
+    results: Iterable[SubjectResult],
+    output_dir: str | Path,
+    *,
+    rater_results: Iterable[tuple[str, SubjectResult]] = (),
+    table: str | None = TABLE,
+    overwrite: bool = False,
+) -> Evaluation:
     """Write the results of several subjects.
 
     Args:
@@ -229,7 +240,7 @@ def write_results(results, output_dir, *, rater_results=(), table=TABLE, overwri
         return writer.finish()
 
 
-def summarise(evaluation):
+def summary_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return the rows of ``summary.csv``: mean, standard deviation (n - 1) and number of defined values per column.
 
     With raters' results every row also has the mean over raters and images (``raters_mean``), its deviation and number,

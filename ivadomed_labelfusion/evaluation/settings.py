@@ -3,16 +3,17 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import METHODS
+from ivadomed_labelfusion.fusion.engine import MULTICLASS
 from ivadomed_labelfusion.metrics import ECE_FORMS, ENTROPY_FORMS
-from ivadomed_labelfusion.metrics.binarize import DEFINITIONS
 from ivadomed_labelfusion.metrics.registry import nearest, resolve
-from ivadomed_labelfusion.metrics.streaming import REGIONS
+from ivadomed_labelfusion.metrics.streaming import MEASURED_REGIONS
+from ivadomed_labelfusion.metrics.thresholds import DEFINITIONS
 
 REFERENCES = tuple(name for name, method in METHODS.items() if method.reference)
-MULTICLASS = ("joint", "per_class")
 BLOCK = "inter_rater"
 
 
@@ -46,7 +47,7 @@ class Settings:
     metrics: tuple | None = None
     entropy_forms: tuple = ENTROPY_FORMS
     ece_forms: tuple = ECE_FORMS
-    regions: tuple = REGIONS
+    regions: tuple = MEASURED_REGIONS
     n_bins: int = 10
     threshold: float | None = None
     threshold_search: str = "ivadomed"
@@ -60,7 +61,7 @@ class Settings:
         _one_of("reference", self.reference, REFERENCES)
         _one_of("multiclass", self.multiclass, MULTICLASS)
         _one_of("threshold_search", self.threshold_search, DEFINITIONS)
-        for key, allowed in (("entropy_forms", ENTROPY_FORMS), ("ece_forms", ECE_FORMS), ("regions", REGIONS)):
+        for key, allowed in (("entropy_forms", ENTROPY_FORMS), ("ece_forms", ECE_FORMS), ("regions", MEASURED_REGIONS)):
             entries = _names(key, getattr(self, key))
             for entry in entries:
                 _one_of(key, entry, allowed)
@@ -79,7 +80,7 @@ class Settings:
         object.__setattr__(self, "built_in", built_in)
         object.__setattr__(self, "own", own)
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """Return the configuration block that gives these settings, all metrics named, ready for JSON."""
         block = {key: getattr(self, key) for key in KEYS}
         if self.metrics is None:
@@ -90,7 +91,7 @@ class Settings:
 KEYS = tuple(entry.name for entry in fields(Settings) if entry.init)
 
 
-def settings_from_config(mapping):
+def settings_from_config(mapping: Mapping[str, Any]) -> Settings:
     """Return ``Settings`` from a configuration.
 
     Args:
@@ -102,6 +103,10 @@ def settings_from_config(mapping):
 
     Raises:
         InputError: For an unknown key (the message names the nearest) or a value out of range.
+
+    Example:
+        >>> settings_from_config({"metrics": ["dice"], "reference": "majority"}).reference
+        'majority'
     """
     if not isinstance(mapping, Mapping):
         raise InputError(f"The evaluation configuration must be a JSON object, got {type(mapping).__name__}.")

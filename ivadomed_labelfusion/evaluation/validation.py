@@ -1,25 +1,20 @@
 """The metrics as functions of (prediction, ground truth), to be shown during validation epochs."""
 
+import dataclasses
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
+from ivadomed_labelfusion.evaluation.offer import Offer
 from ivadomed_labelfusion.evaluation.settings import Settings
-from ivadomed_labelfusion.evaluation.subject import PREFIX
-from ivadomed_labelfusion.metrics import binarize, brier_score, entropy_error, expected_calibration_error, soft_dice
+from ivadomed_labelfusion.metrics.kinds import PREFIX
+from ivadomed_labelfusion.metrics.registry import built_in_metrics
 
 logger = logging.getLogger(__name__)
 
-# built-in metrics that make sense on a patch with one soft target
-_BUILT_IN = {
-    "entropy": entropy_error,
-    "brier": lambda prediction, target: brier_score(prediction, target).mean(),
-    "ece": lambda prediction, target: expected_calibration_error(prediction, target, form="raters"),
-    "soft_dice": lambda prediction, target: soft_dice(prediction, target).mean(),
-}
 
-
-def validation_functions(settings=None):
+def validation_functions(settings: Settings | None = None) -> list[Callable]:
     """Return functions ``f(prediction, target) -> float`` named ``ir_<metric>``, as ivadomed's ``MetricManager`` takes.
 
     Both arguments are ``(C, *spatial)`` arrays of one sample. The target (a fused label, or the one rater drawn) stands
@@ -35,24 +30,23 @@ def validation_functions(settings=None):
         settings (Settings): Which metrics; None takes the defaults.
     """
     settings = Settings() if settings is None else settings
-    functions = [_guarded(name, _BUILT_IN[name]) for name in settings.built_in if name in _BUILT_IN]
-    return functions + [_guarded(metric.name, _own(metric)) for metric in settings.own]
+    built_in = built_in_metrics()
+    chosen = [built_in[name] for name in settings.built_in if built_in[name].in_validation is not None]
+    functions = [_guarded(metric.name, _mean(metric.in_validation)) for metric in chosen]
+    return functions + [_guarded(metric.name, _own(metric, settings)) for metric in settings.own]
 
 
-def _own(metric):
+def _mean(function):
+    return lambda prediction, target: np.mean(function(prediction, target))
+
+
+def _own(metric, settings):
     def compute(prediction, target):
-        available = {
-            "prediction": prediction,
-            "raters": target[np.newaxis],
-            "average": target.astype(np.float32),
-            "reference": target >= 0.5,
-            "binarized": binarize(prediction),
-            "voxel_size_mm": (1.0,) * (prediction.ndim - 1),
-            "class_names": tuple(f"class{index + 1}" for index in range(prediction.shape[0])),
-            "subject": "",
-        }
-        value = metric(available)
-        return np.mean([float(number) for number in value.values()] if isinstance(value, dict) else value)
+        names = tuple(f"class{index + 1}" for index in range(prediction.shape[0]))
+        known = {"voxel_size_mm": (1.0,) * (prediction.ndim - 1), "class_names": names, "subject": ""}
+        plain = dataclasses.replace(settings, threshold=None)
+        offer = Offer(prediction, target[np.newaxis], target >= 0.5, settings=plain, subject=known)
+        return np.mean(list(offer.columns([metric], names).values()))
 
     return compute
 

@@ -4,7 +4,7 @@ import math
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.results import RELIABILITY, TABLE
-from ivadomed_labelfusion.experiment.columns import KEYS
+from ivadomed_labelfusion.experiment.columns import RESULT_KEYS
 from ivadomed_labelfusion.experiment.frames import read_table
 from ivadomed_labelfusion.experiment.jobs import read_losses
 from ivadomed_labelfusion.experiment.plan import class_names
@@ -27,7 +27,7 @@ def finished_models(study):
 
 
 def collect_results(study):
-    """Return results per image: `columns.KEYS`, then every column of the evaluation.
+    """Return results per image: `columns.RESULT_KEYS`, then every column of the evaluation.
 
     Returns:
         DataFrame: Sorted by candidate (the study's order), split and image.
@@ -49,7 +49,7 @@ def collect_results(study):
             f"No model in {study.folder} is evaluated yet. See 'ivadomed_labelfusion study status {study.folder}'."
         )
     results = pd.concat(parts, ignore_index=True)
-    return results[[*KEYS, *(name for name in results if name not in KEYS)]]
+    return results[[*RESULT_KEYS, *(name for name in results if name not in RESULT_KEYS)]]
 
 
 def collect_reliability(study):

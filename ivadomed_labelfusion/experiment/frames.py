@@ -8,7 +8,7 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import check_readable
 
 # columns of names; everything else is a number or empty
-TEXTS = ("candidate", "split", "subject", "image_id", "rater", "form", "region", "test_centre")
+TEXT_COLUMNS = ("candidate", "split", "subject", "image_id", "rater", "form", "region", "test_centre")
 # scores per class and others that lie between 0 and 1; own metrics may be anything
 _SHARES_PER_CLASS = ("dice", "precision", "recall", "soft_dice", "qubiq_dice", "brier")
 _SHARES = ("confidence", "accuracy", "lower", "upper", "threshold")
@@ -53,7 +53,7 @@ def read_table(path, needed, cure, *, class_names=()):
     if frame.empty:
         raise _damaged(path, cure, "it must have at least one row")
     shares = {*_SHARES, *(f"ir_{stem}_{name}" for stem in _SHARES_PER_CLASS for name in class_names)}
-    for name in [name for name in frame if name not in TEXTS]:
+    for name in [name for name in frame if name not in TEXT_COLUMNS]:
         frame[name] = _numbers(frame[name], path, cure)
         if name in shares or name.startswith("ece_"):
             _check_range(frame[name], 1.0, path, cure)

@@ -20,12 +20,14 @@ import zlib
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.experiment.host_process import HostProcess
 from ivadomed_labelfusion.experiment.plan import load_study, uses_one_class
 from ivadomed_labelfusion.experiment.records import FAILED, SHARE, read_done, read_if_there
 from ivadomed_labelfusion.files import read_json, write_json
 from ivadomed_labelfusion.locks import try_lock
 
 KINDS = ("train", "test", "evaluate")
+MODEL, TRAIN_AND_TEST = "model", ("train", "test")
 MARKERS = {"train": "trained.json", "test": "tested.json", "evaluate": "evaluated.json"}
 CHECKPOINT = "checkpoint.pth.tar"
 # Lemay et al. 2022, Section 2.3.4: one class, thresholds in steps of 0.05
@@ -35,7 +37,7 @@ THRESHOLD_INCREMENT = "0.05"
 def main(args=None):
     """Run one job; exit status 1 and ``failed.json`` beside the model when it fails, 130 when it is interrupted."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("kind", choices=(*KINDS, MODEL), help=f"{MODEL}: {' and '.join(TRAIN_AND_TEST)}")
     parser.add_argument("model", help="such as conv_staple/split-01")
     parser.add_argument("--study", default=".", help="folder of the study (default: here)")
     parser.add_argument("--log", required=True, help="where the output of ivadomed goes")
@@ -59,41 +61,51 @@ def run_job(study, kind, model, log):
 
     Args:
         study (Study): The study.
-        kind (str): One of `KINDS`.
+        kind (str): One of `KINDS`, or ``model``: train and test, in one process.
         model (str): Such as ``conv_staple/split-01`` or ``conv_ensemble/split-01/rater2``.
-        log (Path): Output of the commands, appended.
+        log (Path): Output of the commands, appended; that of a test which follows a training goes beside it.
 
     Returns:
         int: 0 when done, 1 when it failed.
     """
     folder = study.model_folder(model)
     folder.mkdir(parents=True, exist_ok=True)
+    kinds = TRAIN_AND_TEST if kind == MODEL else (kind,)
+    logs = [log, *(study.folder / "logs" / name / f"{model}.log" for name in kinds[1:])]
+    with contextlib.ExitStack() as stack:
+        locks = [stack.enter_context(file_lock(folder / f".{name}.lock")) for name in kinds]
+        host = stack.enter_context(HostProcess(study, locks))
+        return next((1 for step in zip(kinds, logs, strict=True) if _step(study, model, *step, host)), 0)
+
+
+def _step(study, model, kind, log, host):
+    """Run a job whose lock is held, unless it is done; return 0 when done, 1 when it failed."""
+    folder = study.model_folder(model)
+    done = folder / f"{kind}.done.json"
     log.parent.mkdir(parents=True, exist_ok=True)
-    done, marker = folder / f"{kind}.done.json", folder / MARKERS[kind]
-    with file_lock(folder / f".{kind}.lock") as lock:
-        if not done.exists():
-            started = time.time()
-            log.touch()
-            host = socket.gethostname()
-            # where this attempt begins in ivadomed's log, from which its pace is told
-            log_start = (folder / "log").stat().st_size if (folder / "log").exists() else 0
-            running = {"kind": kind, "host": host, "log": str(log), "started": started, "log_start": log_start}
-            write_json(folder / "running.json", running, overwrite=True)
-            try:
-                details = _WORK[kind](study, model, log, lock)
-            except (subprocess.CalledProcessError, InputError, OSError) as error:
-                _record_failure(folder, kind, error, log)
-                return 1
-            except Exception as error:
-                _record_failure(folder, kind, error, log)
-                raise
-            (folder / "running.json").unlink(missing_ok=True)
-            seconds = time.time() - started
-            where = {"host": host, "slurm_job": os.environ.get("SLURM_JOB_ID")}
-            write_json(done, {"kind": kind, "seconds": round(seconds, 1), **where, **details})
-            _forget_failure(folder, kind)
-            print(f"{kind} of {model}: done in {seconds:.0f} s", flush=True)
-        shutil.copyfile(done, marker)
+    if not done.exists():
+        started = time.time()
+        log.touch()
+        machine = socket.gethostname()
+        # where this attempt begins in ivadomed's log, from which its pace is told
+        log_start = (folder / "log").stat().st_size if (folder / "log").exists() else 0
+        running = {"kind": kind, "host": machine, "log": str(log), "started": started, "log_start": log_start}
+        write_json(folder / "running.json", running, overwrite=True)
+        try:
+            details = _WORK[kind](study, model, log, host)
+        except (subprocess.CalledProcessError, InputError, OSError) as error:
+            _record_failure(folder, kind, error, log)
+            return 1
+        except Exception as error:
+            _record_failure(folder, kind, error, log)
+            raise
+        (folder / "running.json").unlink(missing_ok=True)
+        seconds = time.time() - started
+        where = {"host": machine, "slurm_job": os.environ.get("SLURM_JOB_ID")}
+        write_json(done, {"kind": kind, "seconds": round(seconds, 1), **where, **details})
+        _forget_failure(folder, kind)
+        print(f"{kind} of {model}: done in {seconds:.0f} s", flush=True)
+    shutil.copyfile(done, folder / MARKERS[kind])
     return 0
 
 
@@ -122,66 +134,14 @@ def is_locked(path):
         return not try_lock(stream, shared=True)
 
 
-@contextlib.contextmanager
-def gpu_slot(study):
-    """Take a free GPU of this machine; yields ``(CUDA_VISIBLE_DEVICES or None, lock or None)``.
-
-    Without GPUs for the study, none is visible. A cluster's scheduler has chosen already, and its choice is kept.
-    """
-    if study.scheduled:
-        yield None, None
-        return
-    if not study.gpus:
-        yield "", None
-        return
-    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    names = (visible or [str(index) for index in range(study.gpus)])[: study.gpus]
-    while True:
-        for name in names:
-            # the folder may be shared with other machines, which have GPUs of the same names
-            path = study.folder / f".gpu-{socket.gethostname()}-{name}.lock"
-            with open(path, "a", encoding="utf-8") as stream:
-                if try_lock(stream):
-                    yield name, stream
-                    return
-        time.sleep(1)
-
-
-def run_ivadomed(study, arguments, log, lock):
-    """Run the ``ivadomed`` command with its output in ``log``.
-
-    Raises:
-        subprocess.CalledProcessError: If it fails.
-    """
-    command = [str(Path(sys.executable).with_name("ivadomed")), *arguments]
-    with gpu_slot(study) as (device, gpu_lock), open(log, "a", encoding="utf-8") as stream:
-        environment = dict(os.environ)
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment[name] = str(study.threads)
-        if device is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = device
-        stream.write(f"\n$ {' '.join(command)}\n")
-        stream.flush()
-        passed = [item.fileno() for item in (lock, gpu_lock) if item is not None]
-        subprocess.run(
-            command,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            pass_fds=passed,
-            check=True,
-        )
-
-
-def train(study, model, log, lock):
+def train(study, model, log, host):
     """Train a model, from its checkpoint if there is a whole one."""
     folder = study.model_folder(model)
     resumed = has_whole_checkpoint(folder)
     arguments = ["--train", "-c", str(folder / "train.json")]
     if uses_one_class(study):
         arguments += ["-t", THRESHOLD_INCREMENT]
-    run_ivadomed(study, [*arguments, *(["--resume-training"] if resumed else [])], log, lock)
+    host.run([*arguments, *(["--resume-training"] if resumed else [])], log)
     if not (folder / "best_model.pt").exists():
         raise InputError(f"ivadomed ended without a model in {folder}. Read {log}.")
     curve = read_losses(folder / "log")
@@ -245,17 +205,17 @@ def read_losses(path, *, start=0):
     return losses
 
 
-def test(study, model, log, lock):
+def test(study, model, log, host):
     """Predict the test subjects; the soft outputs stay in ``pred_soft/``."""
     folder = study.model_folder(model)
-    run_ivadomed(study, ["--test", "-c", str(folder / "test.json")], log, lock)
+    host.run(["--test", "-c", str(folder / "test.json")], log)
     predictions = sorted((folder / "pred_soft").glob("*_pred.nii.gz"))
     if not predictions:
         raise InputError(f"ivadomed ended without a prediction in {folder / 'pred_soft'}. Read {log}.")
     return {"predictions": len(predictions)}
 
 
-def evaluate(study, model, log, lock):
+def evaluate(study, model, log, host):
     """Evaluate a candidate's predictions on a split against all raters, after averaging an ensemble's members."""
     import dataclasses
 

@@ -23,6 +23,8 @@ from ivadomed_labelfusion.experiment.splits import (
 )
 from ivadomed_labelfusion.files import TEMPORARY_PREFIX, read_json, write_json
 
+# nothing of a study uses the ONNX files; --set training_parameters.export_onnx=true brings them back
+_NO_EXPORT = {"export_onnx": False}
 # what a study that was killed at its very start may leave behind, or its user has put there
 _FIRST_ENTRIES = {".run.lock", "template", "splits", "models", "profile-slurm"}
 
@@ -64,11 +66,17 @@ def check_study(study):
 
 
 def _same_config(saved, config):
-    """Whether a saved configuration is the one of this study; earlier versions named the split's joblib file."""
+    """Whether a saved configuration is the one of this study; earlier versions named the split's joblib file.
+
+    They also exported every model to ONNX, which a study does not need.
+    """
     split = saved.get("split_dataset") if isinstance(saved, dict) else None
     if isinstance(split, dict) and str(split.get("fname_split")).endswith(".joblib"):
         renamed = split["fname_split"].removesuffix(".joblib") + ".json"
         saved = {**saved, "split_dataset": {**split, "fname_split": renamed}}
+    training = saved.get("training_parameters") if isinstance(saved, dict) else None
+    if isinstance(training, dict):
+        saved = {**saved, "training_parameters": {**_NO_EXPORT, **training}}
     return saved == config
 
 
@@ -265,6 +273,7 @@ def _train_and_test(study, candidate, model, split):
             },
         },
     )
+    full["training_parameters"] = {**_NO_EXPORT, **full.get("training_parameters", {})}
     if "SampleRater" in full.get("transformation", {}):
         full["transformation"]["SampleRater"]["seed"] = split.seed
     raters = [int(member[0].removeprefix("rater"))] if member else candidate.raters

@@ -1,8 +1,10 @@
 """Reliability diagrams and the expected calibration error (ECE), counted exactly."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.checks import (
@@ -12,6 +14,7 @@ from ivadomed_labelfusion.metrics.checks import (
     check_probabilities,
     check_same_shape,
     check_values,
+    with_classes,
 )
 
 ECE_FORMS = ("exact", "paper", "raters")
@@ -40,29 +43,29 @@ class ReliabilityCurve:
     n_dropped: int = 0
 
     @property
-    def bin_confidence(self):
+    def bin_confidence(self) -> NDArray:
         """``(K,)`` mean confidence (Equation 4); NaN in an empty bin."""
         return _divide(self.confidence_sum, self.bin_count)
 
     @property
-    def bin_accuracy(self):
+    def bin_accuracy(self) -> NDArray:
         """``(K,)`` mean accuracy (Equation 3); NaN in an empty bin."""
         return _divide(self.accuracy_sum, self.bin_count)
 
     @property
-    def n_voxels(self):
+    def n_voxels(self) -> int:
         """Voxels counted, over all bins."""
         return int(self.bin_count.sum())
 
     @property
-    def ece(self):
+    def ece(self) -> float:
         """Expected calibration error in [0, 1] (Equation 5); NaN when no voxel is counted."""
         if not self.n_voxels:
             return float("nan")
         return float(np.abs(self.accuracy_sum - self.confidence_sum).sum() / self.n_voxels)
 
     @property
-    def mce(self):
+    def mce(self) -> float:
         """Maximum calibration error: the largest gap of a non-empty bin; NaN when no voxel is counted."""
         filled = self.bin_count > 0
         if not filled.any():
@@ -70,7 +73,7 @@ class ReliabilityCurve:
         return float((np.abs(self.accuracy_sum - self.confidence_sum)[filled] / self.bin_count[filled]).max())
 
     @classmethod
-    def pool(cls, curves):
+    def pool(cls, curves: Iterable["ReliabilityCurve"]) -> "ReliabilityCurve":
         """Return one curve over the voxels of several curves of equal form and bins.
 
         Raises:
@@ -107,7 +110,7 @@ class BinSums:
     last bin, ``paper`` leaves it out.
     """
 
-    def __init__(self, n_bins):
+    def __init__(self, n_bins: int):
         if isinstance(n_bins, bool) or not isinstance(n_bins, int | np.integer) or n_bins < 1:
             raise InputError(f"n_bins must be a whole number of at least 1, got {n_bins!r}.")
         self.edges = np.linspace(0, 1, n_bins + 1)
@@ -116,7 +119,7 @@ class BinSums:
         self.correct = np.zeros(n_bins + 1)
         self.share = np.zeros(n_bins + 1)
 
-    def slots(self, confidence):
+    def slots(self, confidence: NDArray) -> NDArray:
         """Return the slot of each confidence: bin k holds [k/K, (k+1)/K), slot K holds 1.0.
 
         A confidence within 1e-6 below an inner edge k/K belongs to the bin above it, so that 0.7 is in the same bin
@@ -128,7 +131,9 @@ class BinSums:
         slots[confidence >= 1] = n_bins
         return slots
 
-    def add(self, slots, confidence, correct=None, share=None):
+    def add(
+        self, slots: NDArray, confidence: NDArray, correct: NDArray | None = None, share: NDArray | None = None
+    ) -> None:
         """Add voxels: their slots, confidence, and correctness against the reference and the raters' share."""
         size = self.count.size
         self.count += np.bincount(slots, minlength=size)
@@ -138,13 +143,13 @@ class BinSums:
         if share is not None:
             self.share += np.bincount(slots, share, minlength=size)
 
-    def add_certain(self, voxels):
+    def add_certain(self, voxels: int) -> None:
         """Add voxels of confidence 1.0 for the background that are background in the reference and for all raters."""
         self.count[-1] += voxels
         for sums in (self.confidence, self.correct, self.share):
             sums[-1] += voxels
 
-    def curve(self, form):
+    def curve(self, form: str) -> ReliabilityCurve:
         """Return the ``ReliabilityCurve`` of a form."""
         accuracy = self.share if form == "raters" else self.correct
         if form == "paper":
@@ -166,7 +171,7 @@ class BinSums:
         return closed
 
 
-def with_background(prob):
+def with_background(prob: NDArray) -> NDArray:
     """Return ``(C + 1, n)``: the background ``max(0, 1 - sum of classes)`` before the foreground classes."""
     full = np.empty((prob.shape[0] + 1, prob.shape[1]))
     full[1:] = prob
@@ -175,14 +180,22 @@ def with_background(prob):
     return full
 
 
-def labels_of_masks(masks):
+def labels_of_masks(masks: NDArray) -> NDArray:
     """Return the class of each voxel of ``(C, n)`` binary masks: 0 background, else the first class that is set."""
     if masks.shape[0] == 1:
         return masks[0].astype(np.int8)
     return np.where(masks.any(axis=0), masks.argmax(axis=0) + 1, 0)
 
 
-def reliability_curve(prediction, reference, *, form="exact", n_bins=10, mask=None):
+def reliability_curve(
+    prediction: ArrayLike,
+    reference: ArrayLike,
+    *,
+    form: str = "exact",
+    n_bins: int = 10,
+    mask: ArrayLike | None = None,
+    class_axis: int | None = None,
+) -> ReliabilityCurve:
     """Return the reliability curve of a prediction: accuracy against confidence.
 
     Confidence is the largest probability over all classes, background p_0 = max(0, 1 - sum of classes) included; the
@@ -196,12 +209,13 @@ def reliability_curve(prediction, reference, *, form="exact", n_bins=10, mask=No
     ``raters``: as ``exact``, but a voxel's accuracy is the share of raters who chose the predicted class.
 
     Args:
-        prediction (ndarray): ``(C, *spatial)``, foreground classes in [0, 1].
+        prediction (ndarray): ``(*spatial)``, foreground classes in [0, 1].
         reference (ndarray): Same shape. Binary masks for ``exact`` and ``paper`` (where masks overlap the first class
             counts); the raters' average in [0, 1] for ``raters``.
         form (str): ``exact``, ``paper`` or ``raters``.
         n_bins (int): Number of bins K.
         mask (ndarray): ``(*spatial)`` bool, the voxels to count; None counts all.
+        class_axis (int): Axis of the classes, which count together; None for one class, up to three dimensions.
 
     Returns:
         ReliabilityCurve: With ``.ece``, ``.mce``, ``.bin_confidence``, ``.bin_accuracy``, ``.bin_count``. With no voxel
@@ -214,9 +228,15 @@ def reliability_curve(prediction, reference, *, form="exact", n_bins=10, mask=No
     References:
         Naeini et al. 2015, doi 10.1609/aaai.v29i1.9602; Guo et al. 2017, arXiv 1706.04599; Lemay et al. 2022,
         MELBA 2022:031, Equations 3-5.
+
+    Example:
+        >>> curve = reliability_curve([0.9, 0.9, 0.1, 0.1], [1, 0, 0, 0])
+        >>> float(curve.bin_accuracy[9])
+        0.75
     """
     if form not in ECE_FORMS:
         raise InputError(f"form must be one of {', '.join(ECE_FORMS)}, got {form!r}.")
+    _, prediction, reference = with_classes(class_axis, prediction=prediction, reference=reference)
     prediction = check_prediction("prediction", prediction)
     reference = check_probabilities("reference", reference) if form == "raters" else check_masks("reference", reference)
     check_same_shape("prediction", prediction, "reference", reference)
@@ -242,7 +262,15 @@ def reliability_curve(prediction, reference, *, form="exact", n_bins=10, mask=No
     return sums.curve(form)
 
 
-def expected_calibration_error(prediction, reference, *, form="exact", n_bins=10, mask=None):
+def expected_calibration_error(
+    prediction: ArrayLike,
+    reference: ArrayLike,
+    *,
+    form: str = "exact",
+    n_bins: int = 10,
+    mask: ArrayLike | None = None,
+    class_axis: int | None = None,
+) -> float:
     """Return the expected calibration error: the gap between accuracy and confidence, weighted by voxels per bin.
 
     ECE = sum_k #B_k / N |accuracy(B_k) - confidence(B_k)|, with arguments, forms and errors as in
@@ -254,5 +282,10 @@ def expected_calibration_error(prediction, reference, *, form="exact", n_bins=10
 
     References:
         Naeini et al. 2015, doi 10.1609/aaai.v29i1.9602; Lemay et al. 2022, MELBA 2022:031, Equation 5.
+
+    Example:
+        >>> round(expected_calibration_error([0.9, 0.9, 0.1, 0.1], [1, 0, 0, 0]), 3)
+        0.15
     """
-    return reliability_curve(prediction, reference, form=form, n_bins=n_bins, mask=mask).ece
+    _, prediction, reference = with_classes(class_axis, prediction=prediction, reference=reference)
+    return reliability_curve(prediction, reference, form=form, n_bins=n_bins, mask=mask, class_axis=0).ece

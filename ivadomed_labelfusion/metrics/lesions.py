@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics.checks import check_masks, check_same_shape
+from ivadomed_labelfusion.metrics.checks import check_masks, check_same_shape, with_classes
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,23 @@ class LesionDetection:
     n_prediction: int
 
 
-def lesion_detection(prediction, reference, *, min_overlap=0.1):
-    """Count detected and falsely detected lesions of each class.
+def lesion_detection(
+    prediction: ArrayLike, reference: ArrayLike, *, min_overlap: float = 0.1, class_axis: int | None = None
+) -> LesionDetection | tuple[LesionDetection, ...]:
+    """Count detected and falsely detected lesions.
 
     A lesion is a component connected over faces and edges (18 neighbours in 3-D, 8 in 2-D). A reference lesion is
     detected when at least one voxel and at least the fraction ``min_overlap`` of its voxels are predicted; a predicted
     lesion is false unless at least one voxel and that fraction of its own voxels lie in the reference.
 
     Args:
-        prediction (ndarray): ``(C, *spatial)``, binary.
+        prediction (ndarray): ``(*spatial)``, binary.
         reference (ndarray): Same shape, binary.
         min_overlap (float): Fraction in [0, 1].
+        class_axis (int): Axis of the classes; None for a single mask of up to three dimensions.
 
     Returns:
-        tuple of LesionDetection: One per class.
+        LesionDetection: With ``class_axis`` a tuple of one for each class.
 
     Raises:
         InputError: If a mask is not binary, the shapes differ or ``min_overlap`` is outside [0, 1].
@@ -47,13 +51,20 @@ def lesion_detection(prediction, reference, *, min_overlap=0.1):
     References:
         Commowick et al. 2018, doi 10.1038/s41598-018-31911-7 (overlap threshold of 10 %); ivadomed's LTPR and LFDR use
         the same connectivity.
+
+    Example:
+        >>> found = lesion_detection([1, 1, 0, 1], [1, 1, 0, 0])
+        >>> found.true_positive_rate, found.false_detection_rate
+        (1.0, 0.5)
     """
     if not 0 <= min_overlap <= 1:
         raise InputError(f"min_overlap must be a fraction in [0, 1], got {min_overlap!r}.")
+    plain, prediction, reference = with_classes(class_axis, prediction=prediction, reference=reference)
     prediction = check_masks("prediction", prediction)
     reference = check_masks("reference", reference)
     check_same_shape("prediction", prediction, "reference", reference)
-    return tuple(_detect(ours, theirs, min_overlap) for ours, theirs in zip(prediction, reference, strict=True))
+    found = tuple(_detect(ours, theirs, min_overlap) for ours, theirs in zip(prediction, reference, strict=True))
+    return found[0] if plain else found
 
 
 def _detect(prediction, reference, min_overlap):

@@ -6,42 +6,51 @@ than its raters, and be counted as underconfident.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import comb, zeta
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics.checks import Blocks, check_dtype
+from ivadomed_labelfusion.metrics.checks import Blocks, with_classes
 
 
-def vote_counts(raters):
+def vote_counts(raters: ArrayLike, *, class_axis: int | None = None) -> NDArray:
     """Count voxels by the number of raters who marked them.
 
     Args:
-        raters (ndarray): ``(R, C, *spatial)`` masks of 0 and 1, any dtype.
+        raters (ndarray): ``(R, *spatial)`` masks of 0 and 1, any dtype.
+        class_axis (int): Axis of the classes, 1 for ``(R, C, *spatial)``; None for one class.
 
     Returns:
-        ndarray: ``(C + 1, R + 1)`` int64: voxels by class, the background (nobody marked any class) first, and votes. A
-        rater who gave a voxel to several classes votes for all of them and not for the background.
+        ndarray: ``(R + 1,)`` int64 voxels by votes, 0 first. With ``class_axis`` ``(C + 1, R + 1)``, the background
+        (nobody marked any class) first; a rater who gave a voxel to several classes votes for all of them and not for
+        the background.
 
     Raises:
         InputError: If a mask holds other values, or there is no class or rater axis.
+
+    Example:
+        >>> vote_counts([[1, 1, 0], [1, 0, 0]])
+        array([1, 1, 1])
     """
-    raters = check_dtype("raters", raters)
+    plain, raters = with_classes(class_axis, before=1, raters=raters)
     if raters.ndim < 3 or 0 in raters.shape[:2]:
-        raise InputError(f"raters must have the shape (R, C, *spatial), got {raters.shape}.")
+        raise InputError(
+            f"raters must have the shape (R, *spatial), with classes after the first axis, got {raters.shape}."
+        )
     counts = np.zeros((raters.shape[1] + 1, raters.shape[0] + 1), np.int64)
     for (masks,) in Blocks(raters, raters.ndim - 2).pieces(raters):
         if not is_binary(masks):
             raise InputError("raters must be binary masks (0 and 1), got other values; votes cannot be counted.")
         counts += counts_of_votes(masks)
-    return counts
+    return counts[1] if plain else counts
 
 
-def is_binary(masks):
+def is_binary(masks: NDArray) -> bool:
     """Tell whether an array holds nothing but 0 and 1."""
     return masks.dtype == bool or bool(((masks == 0) | (masks == 1)).all())
 
 
-def counts_of_votes(masks):
+def counts_of_votes(masks: NDArray) -> NDArray:
     """Return `vote_counts` of binary masks ``(R, C, n)``, unchecked."""
     n_raters = masks.shape[0]
     chosen = masks != 0
@@ -49,7 +58,7 @@ def counts_of_votes(masks):
     return np.stack([np.bincount(votes_of_class, minlength=n_raters + 1) for votes_of_class in votes])
 
 
-def calibrated_entropy(counts):
+def calibrated_entropy(counts: ArrayLike) -> float:
     """Estimate the entropy that a perfectly calibrated predictor shows on an image, from its raters' votes.
 
     The predictor gives each voxel the probability p with which a rater of this kind marks it. Its entropy is the sum
@@ -72,6 +81,10 @@ def calibrated_entropy(counts):
 
     References:
         Zhang, Neural Computation 2012, doi 10.1162/NECO_a_00266 (the unbiased terms).
+
+    Example:
+        >>> calibrated_entropy([5, 0, 0, 3])  # three raters who agree everywhere
+        0.0
     """
     counts = np.asarray(counts, np.float64)
     if counts.ndim != 1 or counts.size < 2 or (counts < 0).any():

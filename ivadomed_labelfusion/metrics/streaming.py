@@ -5,13 +5,14 @@ reference are all exactly 0 are most of a volume; they are background with confi
 arithmetic. Nothing is compiled, so that the first subject is as fast as the next.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import entr
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics.binarize import check_threshold
 from ivadomed_labelfusion.metrics.calibration import BinSums, labels_of_masks, with_background
 from ivadomed_labelfusion.metrics.checks import (
     Blocks,
@@ -25,9 +26,10 @@ from ivadomed_labelfusion.metrics.overlap import QUBIQ_LEVELS, level_table
 from ivadomed_labelfusion.metrics.panel import counts_of_votes, is_binary
 from ivadomed_labelfusion.metrics.proper import BrierSums, log_loss
 from ivadomed_labelfusion.metrics.sets import shared_voxels
+from ivadomed_labelfusion.metrics.thresholds import check_threshold
 from ivadomed_labelfusion.metrics.uncertainty import as_stored, entropy_of_haze
 
-REGIONS = ("image", "roi")
+MEASURED_REGIONS = ("image", "roi")
 
 
 @dataclass
@@ -76,7 +78,15 @@ class SubjectSums:
     labels: np.ndarray
 
 
-def collect(prediction, raters, reference, *, threshold=None, n_bins=10, levels=QUBIQ_LEVELS):
+def collect(
+    prediction: ArrayLike,
+    raters: ArrayLike,
+    reference: ArrayLike,
+    *,
+    threshold: float | None = None,
+    n_bins: int = 10,
+    levels: Sequence[float] = QUBIQ_LEVELS,
+) -> SubjectSums:
     """Read a subject once and return its ``SubjectSums``.
 
     The region ``roi`` is the union of the raters' masks and of the voxels whose most probable class is not the
@@ -118,7 +128,7 @@ def collect(prediction, raters, reference, *, threshold=None, n_bins=10, levels=
         entropy_stored=0.0,
         votes=np.zeros((n_classes + 1, n_raters + 1), np.int64),
         soft_raters=False,
-        log_loss=dict.fromkeys(REGIONS, 0.0),
+        log_loss=dict.fromkeys(MEASURED_REGIONS, 0.0),
         n_roi=0,
         brier=BrierSums(n_classes, n_bins),
         squared_error=np.zeros(n_classes),
@@ -126,7 +136,7 @@ def collect(prediction, raters, reference, *, threshold=None, n_bins=10, levels=
         overlap=np.zeros((3, n_classes), np.int64),
         level_table=np.zeros((n_classes, len(levels) + 1, len(levels) + 1), np.int64),
         shared=np.zeros((n_classes, n_raters + 1, n_raters + 1)),
-        bins={region: BinSums(n_bins) for region in REGIONS},
+        bins={region: BinSums(n_bins) for region in MEASURED_REGIONS},
         labels=np.zeros_like(prediction[0], dtype=np.uint8),
     )
     # the file's steps depend on its largest value

@@ -1,11 +1,13 @@
 """Distances between the surfaces of two masks, in mm."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics.checks import check_masks, check_same_shape
+from ivadomed_labelfusion.metrics.checks import check_masks, check_same_shape, with_classes
 
 
 @dataclass(frozen=True)
@@ -23,28 +25,41 @@ class SurfaceDistances:
     surface_dice: float
 
 
-def surface_distances(prediction, reference, *, voxel_size_mm, tolerance_mm=1.0):
-    """Return the surface distances of each class.
+def surface_distances(
+    prediction: ArrayLike,
+    reference: ArrayLike,
+    *,
+    voxel_size_mm: Sequence[float],
+    tolerance_mm: float = 1.0,
+    class_axis: int | None = None,
+) -> SurfaceDistances | tuple[SurfaceDistances, ...]:
+    """Return the distances between the surfaces of two masks.
 
     A mask's surface is its voxels with a face neighbour outside the mask (or outside the image); distances run between
     voxel centres, exactly, by scipy's k-d tree.
 
     Args:
-        prediction (ndarray): ``(C, *spatial)``, binary.
+        prediction (ndarray): ``(*spatial)``, binary.
         reference (ndarray): Same shape, binary.
         voxel_size_mm (sequence of float): Voxel size of each spatial axis in mm.
         tolerance_mm (float): Tolerance of the surface Dice in mm, >= 0.
+        class_axis (int): Axis of the classes; None for a single mask of up to three dimensions.
 
     Returns:
-        tuple of SurfaceDistances: One per class. Both masks empty: distances 0, surface Dice 1. One empty: distances
-        NaN (there is no surface to measure to), surface Dice 0.
+        SurfaceDistances: Both masks empty: distances 0, surface Dice 1. One empty: distances NaN (there is no surface
+        to measure to), surface Dice 0. With ``class_axis`` a tuple of one for each class.
 
     Raises:
         InputError: If a mask is not binary, shapes differ, or a voxel size or the tolerance is out of range.
 
     References:
         Huttenlocher et al. 1993, doi 10.1109/34.232073; Nikolov et al. 2021, doi 10.2196/26151 (surface Dice).
+
+    Example:
+        >>> surface_distances([[0, 1, 0, 0]], [[0, 0, 0, 1]], voxel_size_mm=(1, 0.5)).average_mm
+        1.0
     """
+    plain, prediction, reference = with_classes(class_axis, prediction=prediction, reference=reference)
     prediction = check_masks("prediction", prediction)
     reference = check_masks("reference", reference)
     check_same_shape("prediction", prediction, "reference", reference)
@@ -55,10 +70,11 @@ def surface_distances(prediction, reference, *, voxel_size_mm, tolerance_mm=1.0)
         )
     if not tolerance_mm >= 0:
         raise InputError(f"tolerance_mm must be at least 0 mm, got {tolerance_mm!r}.")
-    return tuple(
+    found = tuple(
         _distances(ours, theirs, voxel_size_mm, tolerance_mm)
         for ours, theirs in zip(prediction, reference, strict=True)
     )
+    return found[0] if plain else found
 
 
 def _distances(prediction, reference, voxel_size_mm, tolerance_mm):
@@ -87,7 +103,7 @@ def _surface_points(mask):
     return np.argwhere(mask & ~ndimage.binary_erosion(mask))
 
 
-def bounding_box(mask):
+def bounding_box(mask: NDArray) -> tuple[slice, ...] | None:
     """Return the slices of the smallest box that holds every set voxel of a bool array; None if it is empty."""
     box = []
     for axis in range(mask.ndim):

@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-MIN_CLUSTERS = 5
+MIN_SUBJECTS = 5
 MIN_SPLITS = 3
 LEVEL = 0.05
 # Section 2.3.1
@@ -221,8 +221,8 @@ def _counts(estimate, per_model):
 
 def _too_few(estimate, per_model):
     """Return the number of clusters that would be needed, or None where there are enough."""
-    if estimate.n_clusters[0] < MIN_CLUSTERS:
-        return MIN_CLUSTERS
+    if estimate.n_clusters[0] < MIN_SUBJECTS:
+        return MIN_SUBJECTS
     return MIN_SPLITS if not per_model and estimate.n_clusters[1] < MIN_SPLITS else None
 
 

@@ -12,7 +12,8 @@ from ivadomed_labelfusion.evaluation.reference import consensus, reference_name
 from ivadomed_labelfusion.experiment.collect import finished_models
 from ivadomed_labelfusion.experiment.columns import ENTROPY_RATERS
 from ivadomed_labelfusion.experiment.plan import class_names
-from ivadomed_labelfusion.paper.figures import candidate_label, comparison_figure
+from ivadomed_labelfusion.paper.figures import candidate_label
+from ivadomed_labelfusion.plots.panels import maps_figure
 from ivadomed_labelfusion.plots.slices import crop_around, most_disagreement_slices, slice_axis
 
 
@@ -79,6 +80,6 @@ def visual_comparison(study, results):
                 (candidate_label(candidate), background, cut(prediction)[(slice(None), *box)].astype(np.float32))
             )
     in_plane = tuple(size for number, size in enumerate(spacing) if number != axis)
-    return comparison_figure(
+    return maps_figure(
         panels, class_names=names, spacing_mm=in_plane, title=f"{image_id}, slice {index}, models of {split}"
     )

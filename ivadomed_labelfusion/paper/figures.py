@@ -22,8 +22,8 @@ from ivadomed_labelfusion.experiment.columns import (
 from ivadomed_labelfusion.experiment.summary import SIGNIFICANCE, summarise
 from ivadomed_labelfusion.plots import style
 from ivadomed_labelfusion.plots.entropy import draw_entropy
+from ivadomed_labelfusion.plots.panels import panel_grid
 from ivadomed_labelfusion.plots.reliability import draw_reliability, reliability_legend
-from ivadomed_labelfusion.plots.slices import draw_slice
 from ivadomed_labelfusion.stats import wilcoxon_signed_rank
 
 _FUSION_COLORS = {"staple": "blue", "average": "orange", "random": "bluish green", "ensemble": "reddish purple"}
@@ -34,7 +34,6 @@ _FORMS = {
     "paper": "Voxels of confidence below 1 against {reference}",
     "raters": "Every voxel against the raters' share",
 }
-MOST_ROWS = 4
 # SoftSeg-RandomSampling
 LABEL_LETTERS = 22
 RADAR_METRICS = ("dice", "precision", "recall", "absolute_volume_difference", "brier_score", "entropy_mae")
@@ -76,24 +75,12 @@ def candidate_label(name):
     return "\n".join(line.replace("_ ", "_") for line in lines)
 
 
-def _grid(n, *, columns=2, height_each=1.85):
-    """Return a figure of one column's width and its n panels; more than fit a page become as wide as the page."""
-    width = style.COLUMN_WIDTH_IN
-    if math.ceil(n / columns) > MOST_ROWS:
-        columns, width = 2 * columns, style.PAGE_WIDTH_IN
-    rows = math.ceil(n / columns)
-    figure, axes = style.new_figure(rows, columns, width=width, height=rows * height_each, squeeze=False)
-    for spare in axes.flat[n:]:
-        spare.set_visible(False)
-    return figure, axes.flat[:n]
-
-
 def _height(candidates, height):
     """Return the height of a row of panels, with room for labels of several lines."""
     return height + 0.14 * max(candidate_label(name).count("\n") for name in candidates)
 
 
-def entropy_figure(results):
+def candidate_entropy_figure(results):
     """Draw the entropy of the prediction against the raters', one panel per candidate (the paper's Figure 1).
 
     A dot is one test result (split and image); the dashed line is agreement; the dotted one is where a perfectly
@@ -105,7 +92,7 @@ def entropy_figure(results):
     """
     candidates = list(dict.fromkeys(results["candidate"]))
     one_row = len(candidates) <= 2
-    figure, panels = _grid(len(candidates), height_each=_height(candidates, 2.3 if one_row else 1.95))
+    figure, panels = panel_grid(len(candidates), height_each=_height(candidates, 2.3 if one_row else 1.95))
     largest = np.nanmax(results[[ENTROPY_PREDICTION, ENTROPY_RATERS]].to_numpy(), initial=0)
     exponent = math.floor(math.log10(largest)) if largest > 0 else 0
     unit = "nats" if exponent == 0 else rf"$10^{{{exponent}}}$ nats"
@@ -133,7 +120,7 @@ def entropy_figure(results):
     return figure
 
 
-def reliability_figure(curves, ece, *, form, region, reference="STAPLE"):
+def candidate_reliability_figure(curves, ece, *, form, region, reference="STAPLE"):
     """Draw a reliability diagram per candidate (the paper's Figure 4).
 
     Args:
@@ -145,7 +132,7 @@ def reliability_figure(curves, ece, *, form, region, reference="STAPLE"):
         reference (str): What the predictions are compared with, for the title.
     """
     # the legend takes its share of a single row, too
-    figure, panels = _grid(len(curves), height_each=_height(curves, 2.6 if len(curves) <= 2 else 2.0))
+    figure, panels = panel_grid(len(curves), height_each=_height(curves, 2.6 if len(curves) <= 2 else 2.0))
     with style.style():
         for index, (axes, (name, curve)) in enumerate(zip(panels, curves.items(), strict=True)):
             draw_reliability(axes, curve)
@@ -348,54 +335,6 @@ def _short(value):
     return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
-def comparison_figure(panels, *, class_names, spacing_mm, title=None):
-    """Draw one slice with the references and every candidate's prediction side by side (the paper's Figures 2 and 3).
-
-    Soft maps are drawn over the image: each class in its colour, as opaque as it is probable.
-
-    Args:
-        panels (list of tuple): ``(title, image (a, b) or None, soft (C, a, b) or None)``.
-        class_names (sequence of str): C names for the legend.
-        spacing_mm (tuple of float): Voxel size along a and b.
-        title (str): Above all.
-    """
-    from matplotlib.colors import to_rgb
-    from matplotlib.patches import Patch
-
-    colors = [style.OKABE_ITO[name] for name in ("vermillion", "sky blue", "yellow", "bluish green", "reddish purple")]
-    shape = next(image.shape for _, image, _ in panels if image is not None)
-    ratio = min(max(shape[1] * spacing_mm[1] / (shape[0] * spacing_mm[0]), 0.5), 2.0)
-    figure, axes = _grid(len(panels), columns=3, height_each=style.COLUMN_WIDTH_IN / 3 * ratio + 0.2)
-    with style.style():
-        for axis, (name, image, soft) in zip(axes, panels, strict=True):
-            draw_slice(axis, image, spacing=spacing_mm)
-            axis.set_title(name, fontsize=6)
-            if soft is not None:
-                total = soft.sum(axis=0)
-                shares = soft / np.maximum(total, 1e-12)
-                rgb = sum(np.multiply.outer(part, to_rgb(color)) for part, color in zip(shares, colors, strict=False))
-                rgba = np.dstack([np.clip(rgb, 0, 1), np.clip(total, 0, 1)])
-                axis.imshow(
-                    rgba.transpose(1, 0, 2),
-                    origin="lower",
-                    interpolation="nearest",
-                    aspect=spacing_mm[1] / spacing_mm[0],
-                )
-        handles = [Patch(color=color, label=name) for name, color in zip(class_names, colors, strict=False)]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-        if title:
-            figure.suptitle(title, fontsize=8)
-    return figure
-
-
-def write_figure(figure, folder, name, *, overwrite=False):
-    """Save a figure as ``<name>.png`` and ``<name>.svg``; return the two paths."""
-    paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg")]
-    for path in paths:
-        style.save_figure(figure, path, overwrite=overwrite, dpi=300)
-    return paths
-
-
 def entropy_columns_present(results):
-    """Whether the results hold the entropies that `entropy_figure` draws."""
+    """Whether the results hold the entropies that `candidate_entropy_figure` draws."""
     return {ENTROPY_PREDICTION, ENTROPY_RATERS} <= set(results) and column("entropy_mae") in results

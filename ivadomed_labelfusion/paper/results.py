@@ -29,6 +29,7 @@ from ivadomed_labelfusion.paper import figures as study_figures
 from ivadomed_labelfusion.paper.claims import check_claims, claims_to_markdown, claims_to_records
 from ivadomed_labelfusion.paper.extra_tables import mixed_table, variability_table
 from ivadomed_labelfusion.paper.tables import PAIRS, build_tables, compare_with_paper
+from ivadomed_labelfusion.plots.style import write_figure
 from ivadomed_labelfusion.stats import OPTIMISM_NOTE
 from ivadomed_labelfusion.tables.render import to_markdown, write_tables
 
@@ -180,12 +181,14 @@ def _write_figures(study, results, models, reliability, losses, names, folder):
     styles = study_figures.candidate_styles({candidate.name: candidate.base for candidate in study.candidates})
     drawn = {}
     if study_figures.entropy_columns_present(results):
-        drawn["entropy"] = study_figures.entropy_figure(results)
+        drawn["entropy"] = study_figures.candidate_entropy_figure(results)
     if len(reliability):
         for form, region in dict.fromkeys(zip(reliability["form"], reliability["region"], strict=True)):
             curves = pooled_curves(reliability, form, region)
             ece = models.groupby("candidate")[f"ece_{form}_{region}"].mean().to_dict()
-            figure = study_figures.reliability_figure(curves, ece, form=form, region=region, reference=reference)
+            figure = study_figures.candidate_reliability_figure(
+                curves, ece, form=form, region=region, reference=reference
+            )
             drawn[f"reliability_{form}_{region}"] = figure
     if "composite_score" in results and results["composite_score"].notna().any():
         drawn["composite"] = study_figures.composite_figure(results, styles)
@@ -198,7 +201,7 @@ def _write_figures(study, results, models, reliability, losses, names, folder):
         drawn["comparison"] = visual_comparison(study, results)
     files = []
     for name, figure in drawn.items():
-        files += study_figures.write_figure(figure, folder, name, overwrite=True)
+        files += write_figure(figure, folder, name, overwrite=True)
     return files
 
 

@@ -62,6 +62,9 @@ TABLES = {
         ("log_score_image", "log_score_roi", "brier_votes", "brier_calibration", "brier_refinement"),
     ),
 }
+# a metric that no table above names, such as a new one; those of agreement have a table of their own
+_TABULATED = {name for spec in TABLES.values() for name in spec.metrics} | {"agreement_model", "agreement_panel"}
+TABLES["further"] = TableSpec("Further metrics", tuple(name for name in METRICS if name not in _TABULATED))
 PAIRS = "Pairs per test: "
 LEGEND = (
     "mean ± standard deviation over models; bold: best mean; *: p < 0.05 against Conv-STAPLE (ref), two-sided "

@@ -5,6 +5,7 @@ and may be made in threads. matplotlib is imported when the first figure is made
 """
 
 from pathlib import Path
+from typing import Any
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path
@@ -95,3 +96,11 @@ def save_figure(figure, path, *, overwrite=False, dpi=200):
     undated = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     with style(), atomic_path(path, overwrite=overwrite) as temporary:
         figure.savefig(temporary, dpi=dpi, metadata=undated[path.suffix.lower()])
+
+
+def write_figure(figure: Any, folder: Path, name: str, *, overwrite: bool = False) -> list[Path]:
+    """Save a figure as ``<name>.png`` and ``<name>.svg``; return the two paths."""
+    paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg")]
+    for path in paths:
+        save_figure(figure, path, overwrite=overwrite, dpi=300)
+    return paths

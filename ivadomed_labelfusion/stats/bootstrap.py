@@ -1,11 +1,20 @@
 """The percentile bootstrap over whole clusters."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ivadomed_labelfusion.errors import InputError
 
 
-def bootstrap_mean_interval(values, subjects, *, weights=None, seed, confidence=0.95, n_resamples=2000):
+def bootstrap_mean_interval(
+    values: ArrayLike,
+    subjects: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    seed: int,
+    confidence: float = 0.95,
+    n_resamples: int = 2000,
+) -> tuple[float, float]:
     """Percentile bootstrap interval of a mean that resamples subjects, not rows.
 
     With few subjects it is too narrow: with 5 it misses the true mean in 18-23 % of cases instead of 5 %, with 10 in
@@ -28,6 +37,10 @@ def bootstrap_mean_interval(values, subjects, *, weights=None, seed, confidence=
     References:
         Efron, Tibshirani, An Introduction to the Bootstrap, 1993; resampling whole clusters: Davison, Hinkley 1997,
         3.8.
+
+    Example:
+        >>> bootstrap_mean_interval([0.5, 0.5, 0.5], ["a", "b", "c"], seed=1)
+        (0.5, 0.5)
     """
     values, subjects = np.asarray(values, dtype=np.float64), np.asarray(subjects)
     weights = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)

@@ -1,17 +1,22 @@
 """z-scores and the composite score of the paper."""
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
 
 
-def z_scores(values, *, among=None):
+def z_scores(values: ArrayLike, *, among: ArrayLike | None = None) -> NDArray:
     """Standardise to zero mean and unit (population) deviation; NaN stays NaN, constant values give 0.
 
     Args:
         values (array-like): ``(n,)``.
         among (array-like): ``(n,)`` bool: the values that give mean and deviation; None takes all. Without any of them
             every score is NaN.
+
+    Example:
+        >>> z_scores([1.0, 3.0]).tolist()
+        [-1.0, 1.0]
     """
     values = np.asarray(values, dtype=np.float64)
     among = np.ones(values.shape, bool) if among is None else np.asarray(among, dtype=bool)
@@ -26,7 +31,14 @@ def z_scores(values, *, among=None):
     return centred / deviation
 
 
-def composite_score(*, dice, precision, recall, absolute_volume_difference, among=None):
+def composite_score(
+    *,
+    dice: ArrayLike,
+    precision: ArrayLike,
+    recall: ArrayLike,
+    absolute_volume_difference: ArrayLike,
+    among: ArrayLike | None = None,
+) -> NDArray:
     """Combine four metrics into one score: z(Dice) + z(precision) + z(recall) - z(AVD).
 
     z-scores are taken over all rows given, that is over the results of all candidates together (Lemay et al. 2022,
@@ -40,6 +52,11 @@ def composite_score(*, dice, precision, recall, absolute_volume_difference, amon
 
     Returns:
         ndarray: ``(n,)`` float64, NaN where one of the metrics is NaN.
+
+    Example:
+        >>> scores = {"dice": [0.8, 0.9], "precision": [0.8, 0.9], "recall": [0.8, 0.9]}
+        >>> composite_score(**scores, absolute_volume_difference=[0.2, 0.1]).round(6).tolist()
+        [-4.0, 4.0]
     """
     parts = [np.asarray(part, dtype=np.float64) for part in (dice, precision, recall, absolute_volume_difference)]
     if len({part.shape for part in parts}) != 1 or parts[0].ndim not in (1, 2):

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ivadomed_labelfusion.errors import InputError
 
@@ -27,7 +28,9 @@ class MixedEffect:
     converged: bool
 
 
-def mixed_model(values, *, candidates, splits, subjects, reference):
+def mixed_model(
+    values: ArrayLike, *, candidates: ArrayLike, splits: ArrayLike, subjects: ArrayLike, reference: str
+) -> list[MixedEffect]:
     """Fit score ~ candidate + (1 | subject) + (1 | split) by restricted maximum likelihood.
 
     Unlike the paired Wilcoxon test it knows that subjects come back in several splits. Unlike `clustered_mean` it

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 from scipy.stats import rankdata
 
@@ -33,7 +34,7 @@ class WilcoxonResult:
     effect_size: float
 
 
-def wilcoxon_signed_rank(first, second):
+def wilcoxon_signed_rank(first: ArrayLike, second: ArrayLike) -> WilcoxonResult:
     """Test whether paired values differ: two-sided Wilcoxon signed-rank test.
 
     Zero differences are dropped (Wilcoxon 1945); tied absolute differences share their mean rank. Up to 50 remaining
@@ -54,6 +55,10 @@ def wilcoxon_signed_rank(first, second):
     References:
         Wilcoxon, Biometrics Bulletin 1945, doi 10.2307/3001968; Kerby, Comprehensive Psychology 2014,
         doi 10.2466/11.IT.3.1.
+
+    Example:
+        >>> wilcoxon_signed_rank([1, 2, 3, 4, 5], [0, 0, 0, 0, 0]).p_value
+        0.0625
     """
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1:
@@ -96,7 +101,7 @@ def _normal_p_value(ranks, positive):
     return float(min(1.0, 2 * ndtr(-abs(positive - ranks.sum() / 2) / deviation)))
 
 
-def holm_adjust(p_values):
+def holm_adjust(p_values: ArrayLike) -> NDArray:
     """Adjust p-values for the number of tests with Holm's step-down method.
 
     Args:
@@ -110,6 +115,10 @@ def holm_adjust(p_values):
 
     References:
         Holm, Scandinavian Journal of Statistics 1979, https://www.jstor.org/stable/4615733.
+
+    Example:
+        >>> holm_adjust([0.01, 0.04]).tolist()
+        [0.02, 0.04]
     """
     p_values = np.asarray(p_values, dtype=np.float64)
     valid = ~np.isnan(p_values)

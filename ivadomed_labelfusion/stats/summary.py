@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.stats.intervals import clustered_mean
@@ -54,7 +55,15 @@ class CandidateSummary:
     p_holm: float
 
 
-def compare_candidates(values, *, candidates, splits, subjects, clusters=None, reference):
+def compare_candidates(
+    values: ArrayLike,
+    *,
+    candidates: ArrayLike,
+    splits: ArrayLike,
+    subjects: ArrayLike,
+    clusters: ArrayLike | None = None,
+    reference: str,
+) -> list[CandidateSummary]:
     """Summarise a metric per candidate and test each against a reference, paired by split and subject.
 
     Args:
@@ -69,6 +78,11 @@ def compare_candidates(values, *, candidates, splits, subjects, clusters=None, r
 
     Raises:
         InputError: If a (candidate, split, subject) occurs twice or lengths differ.
+
+    Example:
+        >>> labels = {"candidates": ["a", "b"], "splits": [1, 1], "subjects": [1, 1]}
+        >>> [round(one.mean, 2) for one in compare_candidates([0.8, 0.9], **labels, reference="a")]
+        [0.8, 0.9]
     """
     values = np.asarray(values, dtype=np.float64)
     labels = [np.asarray(part).astype(str) for part in (candidates, splits, subjects)]

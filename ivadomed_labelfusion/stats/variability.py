@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.stats.intervals import clustered_mean
@@ -34,7 +35,9 @@ class VariabilityTest:
     n_clusters: tuple
 
 
-def within_rater_variability(model, raters, *, subjects, splits=None):
+def within_rater_variability(
+    model: ArrayLike, raters: ArrayLike, *, subjects: ArrayLike, splits: ArrayLike | None = None
+) -> VariabilityTest:
     """Test whether a model agrees with the raters as well as they agree with each other.
 
     ``within``: the 95 % interval of the mean difference lies above zero, that is the model could not be told from a
@@ -59,6 +62,11 @@ def within_rater_variability(model, raters, *, subjects, splits=None):
     References:
         Williams, Biometrics 1976, doi 10.2307/2529750; Bouix et al., NeuroImage 2007,
         doi 10.1016/j.neuroimage.2007.04.031.
+
+    Example:
+        >>> test = within_rater_variability([0.9, 0.8, 0.85], [0.7, 0.7, 0.7], subjects=[1, 2, 3])
+        >>> round(test.difference, 2), test.n_clusters
+        (0.15, (3,))
     """
     model, raters = (np.asarray(part, dtype=np.float64) for part in (model, raters))
     if model.shape != raters.shape or model.ndim != 1:

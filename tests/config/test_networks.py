@@ -93,9 +93,11 @@ def test_the_block_that_counts_is_named():
 
 
 @pytest.mark.parametrize("name", ["HeMISUnet", "resnet18", "densenet121"])
-def test_models_for_one_rater(name):
+def test_models_that_ivadomed_cannot_train(name):
     found = findings(template="ms_conv_average", **{name: {"applied": True}})
-    assert "does not work with several raters" in found[f"{name}.applied"]
+    assert f"{name} cannot be trained" in found[f"{name}.applied"]
+    found = findings({"name": name}, template="ms_conv_average")
+    assert f"{name} cannot be trained" in found["default_model.name"]
 
 
 def test_two_models_exclude_each_other():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_layouts_of_several_classes(two_classes, tmp_path, layout):
             np.savez(folder / f"{stem}.npz", probabilities=np.moveaxis(full, 0, -1).T)
     evaluation = evaluate(two_classes, folder, tmp_path / "out")
     for stem, masks in two_classes[2].items():
-        expected = metrics.brier_score(soft(masks), masks.mean(axis=0))
+        expected = metrics.brier_score(soft(masks), masks.mean(axis=0), class_axis=0)
         for index, name in enumerate(("GM", "WM")):
             assert brier(evaluation, stem, name) == pytest.approx(expected[index], abs=1e-9)
 
@@ -94,7 +95,7 @@ def test_label_maps(two_classes, tmp_path):
         save(tmp_path / "predictions" / f"{stem}.nii.gz", (masks[0, 0] + 2 * masks[0, 1]).astype(np.int16))
     evaluation = evaluate(two_classes, tmp_path / "predictions", tmp_path / "out")
     for stem, masks in two_classes[2].items():
-        expected = metrics.brier_score(masks[0], masks.mean(axis=0))
+        expected = metrics.brier_score(masks[0], masks.mean(axis=0), class_axis=0)
         assert brier(evaluation, stem, "WM") == pytest.approx(expected[1], abs=1e-9)
 
 
@@ -104,7 +105,7 @@ def test_layouts_of_one_class(one_class, tmp_path, suffix):
     save(tmp_path / "predictions" / f"{stem}{suffix}.nii.gz", soft(one_class[2][stem])[0])
     evaluation = evaluate(one_class, tmp_path / "predictions", tmp_path / "out")
     assert list(evaluation.rows) == [stem]  # images without a prediction are left out
-    expected = metrics.brier_score(soft(one_class[2][stem]), one_class[2][stem].mean(axis=0))[0]
+    expected = metrics.brier_score(soft(one_class[2][stem]), one_class[2][stem].mean(axis=0), class_axis=0)[0]
     assert brier(evaluation, stem, "lesion") == pytest.approx(expected, abs=1e-9)
 
 
@@ -115,7 +116,7 @@ def test_predictions_stored_in_another_orientation(one_class, tmp_path):
     moved = AFFINE @ np.array([[0, -1, 0, SHAPE[0] - 1], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     save(tmp_path / "predictions" / f"{stem}_pred.nii.gz", soft(masks)[0][::-1].transpose(1, 0, 2), moved)
     evaluation = evaluate(one_class, tmp_path / "predictions", tmp_path / "out")
-    expected = metrics.brier_score(soft(masks), masks.mean(axis=0))[0]
+    expected = metrics.brier_score(soft(masks), masks.mean(axis=0), class_axis=0)[0]
     assert brier(evaluation, stem, "lesion") == pytest.approx(expected, abs=1e-9)
     # the same voxels without that affine are another place
     save(tmp_path / "predictions" / f"{stem}_pred.nii.gz", soft(masks)[0][::-1].transpose(1, 0, 2), AFFINE)
@@ -346,6 +347,26 @@ def test_command_reports_a_failing_metric(one_class, tmp_path, capsys, monkeypat
     row = rows(tmp_path / "out" / "evaluation.csv")[0]
     assert row["ir_crash"] == ""
     assert float(row["ir_dice_lesion"]) > 0
+
+
+def test_metrics_are_chosen_and_listed_on_the_command_line(one_class, tmp_path, capsys):
+    root, suffixes, masks = one_class
+    save(tmp_path / "predictions" / "sub-01_FLAIR_pred.nii.gz", soft(masks["sub-01_FLAIR"])[0])
+    arguments = ["evaluate", "--predictions", str(tmp_path / "predictions"), "--bids", str(root), "-o"]
+    arguments += [str(tmp_path / "out"), "--target-suffix", *suffixes[0], "--metrics"]
+    assert cli.main([*arguments, "softdice"]) == 2
+    assert "Did you mean 'soft_dice'" in capsys.readouterr().err
+    assert cli.main([*arguments, "soft_dice", "lesions"]) == 0
+    shown = capsys.readouterr().out
+    columns = list(rows(tmp_path / "out" / "evaluation.csv")[0])[1:]
+    assert columns[0] == "ir_soft_dice_lesion"
+    assert len(columns) == 5
+    assert all(column.removeprefix("ir_") in shown for column in columns)
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", "--help"])
+    described = capsys.readouterr().out
+    for name, metric in registry.built_in_metrics().items():
+        assert re.search(rf"^  {name} +{re.escape(metric.columns[0].label)}", described, re.MULTILINE)
 
 
 def test_neither_torch_nor_ivadomed_is_imported():

@@ -49,6 +49,19 @@ def test_every_column_is_documented():
         assert f"`{written}`" in text, column
 
 
+def test_every_metric_is_listed():
+    """The settings name the metrics, and the table has a row for each column they declare."""
+    text = PAGE.read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^- `metrics`: any of (.*?), and own metrics", text, re.DOTALL | re.MULTILINE)
+    assert re.findall(r"`(\w+)`", listed) == list(registry.built_in_metrics())
+    for metric in registry.built_in_metrics().values():
+        for column in metric.columns:
+            stem = f"{column.stem}_<class>" if column.per_class else column.stem
+            stem = re.sub(r"_(exact|paper|raters|shannon)_", "_<form>_", stem, count=1)
+            stem = re.sub(r"_(image|roi)$", "_<region>", stem)
+            assert f"`{stem}`" in text, stem
+
+
 def test_command_of_the_page_parses():
     (block,) = blocks("console")
     words = block.replace("\\\n", " ").replace("{1..7}", "1").split()

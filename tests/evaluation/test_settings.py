@@ -4,7 +4,7 @@ import pytest
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation import Settings, settings_from_config
-from ivadomed_labelfusion.metrics.registry import BUILT_IN
+from ivadomed_labelfusion.metrics.registry import built_in_metrics
 
 
 def test_defaults_and_where_the_block_may_stand():
@@ -20,7 +20,7 @@ def test_defaults_and_where_the_block_may_stand():
     assert settings_from_config({}) == Settings()
     assert settings_from_config({"loader_parameters": {}}) == Settings()
     assert settings_from_config({"evaluation_parameters": {}}) == Settings()
-    assert Settings().built_in == BUILT_IN
+    assert Settings().built_in == tuple(built_in_metrics())
 
 
 def test_settings_are_frozen_and_survive_a_round_trip():

@@ -62,17 +62,17 @@ def test_columns_equal_the_plain_functions_for_two_classes():
     prediction = (0.8 * raters.mean(axis=0) + 0.1 * rng.random(raters.shape[1:])).astype(np.float32)
     result = evaluate_subject(prediction, raters, **TWO)
     reference = _reference(raters)
-    masks = metrics.binarize(prediction)
+    masks = metrics.binarize(prediction, class_axis=0)
     for index, name in enumerate(("GM", "WM")):
         pair = masks[index : index + 1], reference[index : index + 1]
-        assert result.columns[f"ir_dice_{name}"] == metrics.dice(*pair)[0]
-        assert result.columns[f"ir_recall_{name}"] == metrics.recall(*pair)[0]
-        (found,) = metrics.lesion_detection(*pair)
+        assert result.columns[f"ir_dice_{name}"] == metrics.dice(*pair, class_axis=0)[0]
+        assert result.columns[f"ir_recall_{name}"] == metrics.recall(*pair, class_axis=0)[0]
+        (found,) = metrics.lesion_detection(*pair, class_axis=0)
         assert result.columns[f"ir_lesion_n_reference_{name}"] == found.n_reference
-        (surface,) = metrics.surface_distances(*pair, voxel_size_mm=(1, 1, 3))
+        (surface,) = metrics.surface_distances(*pair, voxel_size_mm=(1, 1, 3), class_axis=0)
         assert result.columns[f"ir_assd_mm_{name}"] == pytest.approx(surface.average_mm)
     assert result.columns["ir_ece_exact_image"] == pytest.approx(
-        metrics.expected_calibration_error(prediction, reference), abs=1e-12
+        metrics.expected_calibration_error(prediction, reference, class_axis=0), abs=1e-12
     )
     assert set(result.reliability) == {(form, region) for form in metrics.ECE_FORMS for region in ("image", "roi")}
     assert result.details["reference"]["multiclass"] == "joint"
@@ -182,14 +182,14 @@ def test_own_metrics_become_columns_and_failures_spoil_nothing(monkeypatch):
     raters = raters_of(2, n_classes=2)
     prediction = raters.mean(axis=0)
     result = evaluate_subject(prediction, raters, **TWO)
-    masks = metrics.binarize(prediction)
+    masks = metrics.binarize(prediction, class_axis=0)
     assert result.columns["ir_volume_ml_WM"] == pytest.approx(masks[1].sum() * 3 / 1000)
     assert result.columns["ir_spread_classes"] == 2
     assert result.errors["crash"] == "RuntimeError: no luck"
     assert "read-only" in result.errors["vandal"]
     assert "shape (5,)" in result.errors["wrong_shape"]
     assert math.isnan(result.columns["ir_crash"])
-    plain = evaluate_subject(prediction, raters, settings=Settings(metrics=list(registry.BUILT_IN)), **TWO)
+    plain = evaluate_subject(prediction, raters, settings=Settings(metrics=list(registry.built_in_metrics())), **TWO)
     for name, value in plain.columns.items():
         assert result.columns[name] == pytest.approx(value, nan_ok=True)
 
@@ -200,7 +200,7 @@ def test_every_rater_against_the_others():
     results = dict(evaluate_raters(raters, rater_names=names, **OPTIONS))
     assert list(results) == names
     others = raters[[0, 2, 3]]
-    expected = metrics.brier_score(raters[1], others.mean(axis=0))[0]
+    expected = metrics.brier_score(raters[1], others.mean(axis=0), class_axis=0)[0]
     assert results["b"].columns["ir_brier_lesion"] == pytest.approx(expected)
     assert results["b"].details["raters"] == ["a", "c", "d"]
     assert results["b"].slices == ()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -13,12 +14,13 @@ import pytest
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.experiment.candidates import resolve_candidates
+from ivadomed_labelfusion.experiment.host_process import HostProcess, gpu_slot
 from ivadomed_labelfusion.experiment.jobs import (
     CHECKPOINT,
     _last_words,
     average_predictions,
     check_only_test_subjects,
-    gpu_slot,
+    file_lock,
     has_whole_checkpoint,
     main,
     read_losses,
@@ -186,3 +188,42 @@ def test_each_gpu_serves_one_training_at_a_time(study, monkeypatch):
         assert hidden == ""
     with gpu_slot(dataclasses.replace(two, scheduled=True)) as (chosen_by_the_scheduler, _):
         assert chosen_by_the_scheduler is None
+
+
+def test_one_process_runs_several_commands_and_keeps_the_locks(study, tmp_path):
+    log, other = tmp_path / "x.log", tmp_path / "y.log"
+    with file_lock(tmp_path / "lock") as lock, HostProcess(study, [lock]) as host:
+        with pytest.raises(subprocess.CalledProcessError):
+            host.run(["--train", "-c", "missing.json"], log)
+        first = host._process.pid
+        with pytest.raises(subprocess.CalledProcessError):
+            host.run(["--test", "-c", str(study.model_folder("conv_staple/split-01") / "test.json")], other)
+        assert host._process.pid == first
+        held = {os.path.realpath(f"/proc/{first}/fd/{name}") for name in os.listdir(f"/proc/{first}/fd")}
+        assert str(tmp_path / "lock") in held
+    assert host._process.returncode == 0
+    assert "missing.json" in _last_words(log)
+    assert "dataset_description.json" in _last_words(other)
+
+
+def test_a_killed_process_is_told_from_one_that_failed(study, tmp_path):
+    with HostProcess(study, []) as host:
+        with pytest.raises(subprocess.CalledProcessError):
+            host.run(["--train", "-c", "missing.json"], tmp_path / "x.log")
+        os.kill(host._process.pid, signal.SIGKILL)
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            host.run(["--train", "-c", "missing.json"], tmp_path / "x.log")
+    assert caught.value.returncode == -signal.SIGKILL
+
+
+def test_an_interruption_ends_the_process(study, tmp_path):
+    host = HostProcess(study, [])
+    host.__enter__()
+    with pytest.raises(subprocess.CalledProcessError):
+        host.run(["--train", "-c", "missing.json"], tmp_path / "x.log")
+    assert host._process.poll() is None
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt as interruption:
+        host.__exit__(KeyboardInterrupt, interruption, None)
+    assert host._process.returncode is not None

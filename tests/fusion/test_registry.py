@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 import nibabel
 import numpy as np
 import pytest
+from ivadomed_labelfusion.config.values import KINDS
 
 import ivadomed_labelfusion
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.cli import main
 from ivadomed_labelfusion.cli.fuse import get_parser
 from ivadomed_labelfusion.config.keys import KNOWN_KEYS
-from ivadomed_labelfusion.config.values import KINDS
 from ivadomed_labelfusion.data.fused import write_fused
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import Consensus, Limits, Patterns

@@ -47,7 +47,7 @@ def test_exact_ece_agrees_with_torchmetrics(n_classes, n_bins):
         metric = classification.MulticlassCalibrationError(n_classes + 1, n_bins=n_bins, norm=norm)
         # torchmetrics bins in float32
         expected = float(metric(torch.tensor(full), torch.tensor(labels)))
-        curve = reliability_curve(prediction, reference, form="exact", n_bins=n_bins)
+        curve = reliability_curve(prediction, reference, form="exact", n_bins=n_bins, class_axis=0)
         assert getattr(curve, name) == pytest.approx(expected, abs=2e-6)
 
 
@@ -55,7 +55,9 @@ def test_exact_ece_agrees_with_netcal():
     metrics = pytest.importorskip("netcal.metrics")
     prediction, reference, full, labels = random_case(3, 2)
     expected = metrics.ECE(bins=10).measure(full, labels)
-    assert expected_calibration_error(prediction, reference, n_bins=10) == pytest.approx(expected, abs=1e-9)
+    assert expected_calibration_error(prediction, reference, n_bins=10, class_axis=0) == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 def test_curve_agrees_with_scikit_learn():
@@ -63,7 +65,7 @@ def test_curve_agrees_with_scikit_learn():
     prediction, reference, full, labels = random_case(4, 1)
     confidence, correct = full.max(axis=1), full.argmax(axis=1) == labels
     accuracy, mean_confidence = calibration.calibration_curve(correct, confidence, n_bins=10)
-    curve = reliability_curve(prediction, reference, n_bins=10)
+    curve = reliability_curve(prediction, reference, n_bins=10, class_axis=0)
     filled = curve.bin_count > 0
     np.testing.assert_allclose(curve.bin_accuracy[filled], accuracy, atol=1e-12)
     np.testing.assert_allclose(curve.bin_confidence[filled], mean_confidence, atol=1e-12)
@@ -83,7 +85,7 @@ def test_forms_agree_with_the_literal_definition(values, truth, n_bins):
     full = np.stack([1 - prediction[0], prediction[0]], axis=1)
     for form, closed in (("exact", True), ("paper", False)):
         expected = literal_ece(full, labels, n_bins, closed=closed)
-        ours = expected_calibration_error(prediction, labels[None], form=form, n_bins=n_bins)
+        ours = expected_calibration_error(prediction, labels[None], form=form, n_bins=n_bins, class_axis=0)
         assert ours == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
@@ -94,48 +96,51 @@ def test_exact_zeros_and_ones_are_counted():
     """
     prediction = np.r_[np.zeros(90), np.full(10, 0.95)][None]
     truth = np.r_[np.arange(90) < 45, np.arange(10) < 9][None]
-    assert expected_calibration_error(prediction, truth) == pytest.approx(0.455, abs=1e-12)
-    mirrored = expected_calibration_error(1 - prediction, ~truth)
+    assert expected_calibration_error(prediction, truth, class_axis=0) == pytest.approx(0.455, abs=1e-12)
+    mirrored = expected_calibration_error(1 - prediction, ~truth, class_axis=0)
     assert mirrored == pytest.approx(0.455, abs=1e-12)
 
 
 def test_paper_form_drops_certain_voxels_from_the_denominator():
     prediction = np.array([[0.0] * 6 + [1.0] * 2 + [0.75, 0.75]])
     truth = np.array([[0] * 6 + [1, 0] + [1, 0]])
-    curve = reliability_curve(prediction, truth, form="paper")
+    curve = reliability_curve(prediction, truth, form="paper", class_axis=0)
     assert (curve.n_dropped, curve.n_voxels) == (8, 2)
     assert curve.ece == pytest.approx(0.25)
-    exact = reliability_curve(prediction, truth, form="exact")
+    exact = reliability_curve(prediction, truth, form="exact", class_axis=0)
     assert (exact.n_dropped, exact.n_voxels) == (0, 10)
     assert exact.ece == pytest.approx((8 / 10) * (1 - 7 / 8) + (2 / 10) * 0.25)
 
 
 def test_paper_form_of_a_binary_map_is_not_defined():
     masks = np.array([[0, 1, 1, 0]])
-    assert np.isnan(expected_calibration_error(masks, masks, form="paper"))
-    assert expected_calibration_error(masks, masks, form="exact") == 0
+    assert np.isnan(expected_calibration_error(masks, masks, form="paper", class_axis=0))
+    assert expected_calibration_error(masks, masks, form="exact", class_axis=0) == 0
 
 
 def test_raters_form_uses_the_share_of_raters():
     average = np.array([[0.0, 0.25, 0.75, 1.0]])
-    assert expected_calibration_error(average, average, form="raters") == pytest.approx(0, abs=1e-12)
+    assert expected_calibration_error(average, average, form="raters", class_axis=0) == pytest.approx(0, abs=1e-12)
     overconfident = (average >= 0.5).astype(float)
     # two of four voxels are predicted with confidence 1 where the raters' share is 0.75
-    assert expected_calibration_error(overconfident, average, form="raters") == pytest.approx(0.5 * 0.25)
+    assert expected_calibration_error(overconfident, average, form="raters", class_axis=0) == pytest.approx(0.5 * 0.25)
 
 
 def test_a_perfectly_calibrated_predictor_and_its_sharpened_and_softened_versions():
     rng = np.random.default_rng(0)
     p = rng.random((1, 100, 100, 40))
     truth = rng.random(p.shape) < p
-    curve = reliability_curve(p, truth)
+    curve = reliability_curve(p, truth, class_axis=0)
     # standard error of a bin's accuracy is below 0.0025 with 80,000 voxels in a bin
     assert curve.ece < 0.005
 
     def warped(power):
         return p**power / (p**power + (1 - p) ** power)
 
-    sharp, soft = reliability_curve(warped(2.5), truth), reliability_curve(warped(0.4), truth)
+    sharp, soft = (
+        reliability_curve(warped(2.5), truth, class_axis=0),
+        reliability_curve(warped(0.4), truth, class_axis=0),
+    )
     assert sharp.ece > 10 * curve.ece
     assert soft.ece > 10 * curve.ece
     filled = sharp.bin_count > 0
@@ -149,43 +154,45 @@ def test_known_probabilities_give_the_known_error_to_rounding():
     prediction = np.repeat([0.55, 0.65, 0.85], [100, 100, 200])[None]
     correct = np.r_[np.arange(100) < 50, np.arange(100) < 65, np.arange(200) < 190][None]
     expected = (100 * 0.05 + 0 + 200 * 0.10) / 400
-    curve = reliability_curve(prediction, correct)
+    curve = reliability_curve(prediction, correct, class_axis=0)
     assert curve.ece == pytest.approx(expected, abs=1e-9)
     assert curve.mce == pytest.approx(0.10, abs=1e-9)
 
 
 def test_ties_go_to_the_background_then_to_the_first_class():
-    assert reliability_curve(np.array([[0.5]]), np.array([[0]])).bin_accuracy[5] == 1
+    assert reliability_curve(np.array([[0.5]]), np.array([[0]]), class_axis=0).bin_accuracy[5] == 1
     both = np.array([[0.4], [0.4]])
-    assert reliability_curve(both, np.array([[1], [0]])).bin_accuracy[4] == 1
+    assert reliability_curve(both, np.array([[1], [0]]), class_axis=0).bin_accuracy[4] == 1
 
 
 def test_class_sums_above_one_leave_the_background_at_zero():
     prediction = np.array([[0.9], [0.8]])
-    curve = reliability_curve(prediction, np.array([[1], [0]]))
+    curve = reliability_curve(prediction, np.array([[1], [0]]), class_axis=0)
     assert curve.confidence_sum.sum() == pytest.approx(0.9)
 
 
 def test_mask_and_memory_order():
     prediction, reference, _, _ = random_case(5, 2, shape=(40, 50, 60))
     mask = np.random.default_rng(1).random(prediction.shape[1:]) < 0.3
-    expected = expected_calibration_error(prediction[:, mask], reference[:, mask])
-    assert expected_calibration_error(prediction, reference, mask=mask) == pytest.approx(expected, abs=1e-12)
+    expected = expected_calibration_error(prediction[:, mask], reference[:, mask], class_axis=0)
+    assert expected_calibration_error(prediction, reference, mask=mask, class_axis=0) == pytest.approx(
+        expected, abs=1e-12
+    )
     fortran = np.asfortranarray(prediction)[..., ::-1]
-    again = expected_calibration_error(fortran, reference[..., ::-1], mask=mask[..., ::-1])
+    again = expected_calibration_error(fortran, reference[..., ::-1], mask=mask[..., ::-1], class_axis=0)
     assert again == pytest.approx(expected, abs=1e-12)
-    assert np.isnan(expected_calibration_error(prediction, reference, mask=np.zeros_like(mask)))
+    assert np.isnan(expected_calibration_error(prediction, reference, mask=np.zeros_like(mask), class_axis=0))
 
 
 def test_pooled_curves_equal_the_curve_of_all_voxels():
     first, second = random_case(6, 2), random_case(7, 2)
     for form in ("exact", "paper", "raters"):
-        curves = [reliability_curve(case[0], case[1], form=form) for case in (first, second)]
+        curves = [reliability_curve(case[0], case[1], form=form, class_axis=0) for case in (first, second)]
         joined = [np.concatenate([first[index], second[index]], axis=1) for index in (0, 1)]
-        whole = reliability_curve(joined[0], joined[1], form=form)
+        whole = reliability_curve(joined[0], joined[1], form=form, class_axis=0)
         assert ReliabilityCurve.pool(curves).ece == pytest.approx(whole.ece, abs=1e-12)
     with pytest.raises(InputError, match="share form"):
-        ReliabilityCurve.pool([curves[0], reliability_curve(*first[:2], n_bins=5)])
+        ReliabilityCurve.pool([curves[0], reliability_curve(*first[:2], n_bins=5, class_axis=0)])
     with pytest.raises(InputError, match="at least one"):
         ReliabilityCurve.pool([])
 
@@ -209,7 +216,7 @@ def test_bad_input_is_refused(change, message):
     arguments = {"prediction": np.array([[0.2, 0.8]]), "reference": np.array([[0, 1]]), **change}
     prediction, reference = arguments.pop("prediction"), arguments.pop("reference")
     with pytest.raises(InputError, match=message):
-        reliability_curve(prediction, reference, **arguments)
+        reliability_curve(prediction, reference, **arguments, class_axis=0)
 
 
 @pytest.mark.parametrize("form", ["exact", "paper", "raters"])
@@ -219,7 +226,7 @@ def test_edges_do_not_depend_on_the_files_dtype(form, n_bins):
     values = np.repeat(np.arange(11) / 10, 3)[None]
     reference = (np.arange(33) % 2)[None].astype(bool)
     curves = [
-        reliability_curve(values.astype(dtype), reference, form=form, n_bins=n_bins)
+        reliability_curve(values.astype(dtype), reference, form=form, n_bins=n_bins, class_axis=0)
         for dtype in (np.float64, np.float32)
     ]
     np.testing.assert_array_equal(curves[0].bin_count, curves[1].bin_count)
@@ -232,5 +239,5 @@ def test_edges_do_not_depend_on_the_files_dtype(form, n_bins):
 
 def test_a_confidence_just_below_one_is_not_one():
     almost = np.full((1, 4), 1 - 2.0**-24, np.float64).astype(np.float32)
-    curve = reliability_curve(almost, np.ones((1, 4), bool), form="paper")
+    curve = reliability_curve(almost, np.ones((1, 4), bool), form="paper", class_axis=0)
     assert (curve.n_voxels, curve.n_dropped) == (4, 0)

@@ -27,12 +27,18 @@ def test_overlap_agrees_with_simple_itk():
         measure = sitk.LabelOverlapMeasuresImageFilter()
         # Execute(source, target): the prediction is the source, the reference the target
         measure.Execute(sitk.GetImageFromArray(first.astype(np.uint8)), sitk.GetImageFromArray(second.astype(np.uint8)))
-        assert dice(first[None], second[None])[0] == pytest.approx(measure.GetDiceCoefficient(), abs=1e-12)
-        assert recall(first[None], second[None])[0] == pytest.approx(1 - measure.GetFalseNegativeError(), abs=1e-12)
+        assert dice(first[None], second[None], class_axis=0)[0] == pytest.approx(
+            measure.GetDiceCoefficient(), abs=1e-12
+        )
+        assert recall(first[None], second[None], class_axis=0)[0] == pytest.approx(
+            1 - measure.GetFalseNegativeError(), abs=1e-12
+        )
         false_discovery = measure.GetFalseDiscoveryRate()
-        assert precision(first[None], second[None])[0] == pytest.approx(1 - false_discovery, abs=1e-12)
+        assert precision(first[None], second[None], class_axis=0)[0] == pytest.approx(1 - false_discovery, abs=1e-12)
         volume = (second.sum() - first.sum()) / second.sum()
-        assert relative_volume_difference(first[None], second[None])[0] == pytest.approx(volume, abs=1e-12)
+        assert relative_volume_difference(first[None], second[None], class_axis=0)[0] == pytest.approx(
+            volume, abs=1e-12
+        )
 
 
 def test_overlap_agrees_with_torchmetrics():
@@ -46,7 +52,7 @@ def test_overlap_agrees_with_torchmetrics():
         (precision, classification.BinaryPrecision()),
         (recall, classification.BinaryRecall()),
     ):
-        assert ours(first[None], second[None])[0] == pytest.approx(float(theirs(*tensors)), abs=1e-6)
+        assert ours(first, second) == pytest.approx(float(theirs(*tensors)), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -70,28 +76,28 @@ def test_empty_masks(metric, both_empty, no_prediction, no_reference):
 def test_single_voxels_and_classes_apart():
     first = np.array([[1, 0, 0], [0, 1, 1]])
     second = np.array([[1, 0, 0], [0, 0, 1]])
-    np.testing.assert_allclose(dice(first, second), [1, 2 / 3])
-    np.testing.assert_allclose(precision(first, second), [1, 0.5])
-    np.testing.assert_allclose(recall(first, second), [1, 1])
-    np.testing.assert_allclose(relative_volume_difference(first, second), [0, -1])
-    np.testing.assert_allclose(absolute_volume_difference(first, second), [0, 1])
+    np.testing.assert_allclose(dice(first, second, class_axis=0), [1, 2 / 3])
+    np.testing.assert_allclose(precision(first, second, class_axis=0), [1, 0.5])
+    np.testing.assert_allclose(recall(first, second, class_axis=0), [1, 1])
+    np.testing.assert_allclose(relative_volume_difference(first, second, class_axis=0), [0, -1])
+    np.testing.assert_allclose(absolute_volume_difference(first, second, class_axis=0), [0, 1])
 
 
 @settings(max_examples=50, deadline=None)
 @given(arrays.arrays(bool, (2, 1, 3, 4)))
 def test_dice_is_the_harmonic_mean_of_precision_and_recall(masks):
     first, second = masks
-    p, r, d = (metric(first, second)[0] for metric in (precision, recall, dice))
+    p, r, d = (metric(first, second, class_axis=0)[0] for metric in (precision, recall, dice))
     assert d == pytest.approx(2 * p * r / (p + r) if p + r else 0)
-    assert dice(second, first)[0] == d
+    assert dice(second, first, class_axis=0)[0] == d
 
 
 def test_soft_dice_of_binary_maps_is_dice_and_a_soft_map_scores_below_one():
     rng = np.random.default_rng(2)
     first, second = rng.random((2, 1, 50)) < 0.5
-    assert soft_dice(first, second)[0] == pytest.approx(dice(first, second)[0])
+    assert soft_dice(first, second, class_axis=0)[0] == pytest.approx(dice(first, second, class_axis=0)[0])
     half = np.full((1, 8), 0.5)
-    assert soft_dice(half, half)[0] == pytest.approx(0.5)
+    assert soft_dice(half, half, class_axis=0)[0] == pytest.approx(0.5)
 
 
 def test_qubiq_dice_is_the_mean_over_levels():
@@ -99,10 +105,11 @@ def test_qubiq_dice_is_the_mean_over_levels():
     prediction, average = rng.random((2, 6, 7)), rng.integers(0, 6, (2, 6, 7)) / 5
     levels = np.arange(1, 10) / 10
     expected = [
-        np.mean([dice((prediction[c] >= t)[None], (average[c] >= t - 1e-9)[None])[0] for t in levels]) for c in range(2)
+        np.mean([dice((prediction[c] >= t)[None], (average[c] >= t - 1e-9)[None], class_axis=0)[0] for t in levels])
+        for c in range(2)
     ]
-    np.testing.assert_allclose(qubiq_dice(prediction, average), expected, atol=1e-12)
-    np.testing.assert_allclose(qubiq_dice(average, average), 1)
+    np.testing.assert_allclose(qubiq_dice(prediction, average, class_axis=0), expected, atol=1e-12)
+    np.testing.assert_allclose(qubiq_dice(average, average, class_axis=0), 1)
 
 
 def test_votes_reach_their_own_level_in_any_dtype():
@@ -110,7 +117,7 @@ def test_votes_reach_their_own_level_in_any_dtype():
     for dtype in (np.float32, np.float64):
         average = (np.arange(11) / 10).astype(dtype)[None]
         binary = (np.arange(11) / 10)[None]
-        assert qubiq_dice(average, binary)[0] == 1
+        assert qubiq_dice(average, binary, class_axis=0)[0] == 1
 
 
 @pytest.mark.parametrize("metric", [dice, precision, recall, relative_volume_difference])
@@ -121,5 +128,7 @@ def test_soft_masks_are_refused(metric):
         metric(np.array([[np.nan]]), np.array([[1]]))
     with pytest.raises(InputError, match="same shape"):
         metric(np.zeros((1, 3)), np.zeros((1, 4)))
-    with pytest.raises(InputError, match="class axis"):
-        metric(np.zeros(3), np.zeros(3))
+    with pytest.raises(InputError, match="one spatial axis"):
+        metric(np.zeros(3), np.zeros(3), class_axis=0)
+    with pytest.raises(InputError, match="must have an axis 3"):
+        metric(np.zeros((1, 3)), np.zeros((1, 3)), class_axis=3)

@@ -56,10 +56,12 @@ def test_vote_counts():
     masks = np.zeros((3, 2, 4), np.uint8)
     masks[0, 0, :2] = masks[1, 0, 0] = masks[2, 1, 1] = 1
     # voxel 0: class 0 twice, background once; voxel 1: one vote each
-    assert metrics.vote_counts(masks).tolist() == [[0, 2, 0, 2], [2, 1, 1, 0], [3, 1, 0, 0]]
+    assert metrics.vote_counts(masks, class_axis=1).tolist() == [[0, 2, 0, 2], [2, 1, 1, 0], [3, 1, 0, 0]]
     with pytest.raises(InputError, match="binary"):
-        metrics.vote_counts(masks * 0.5)
-    with pytest.raises(InputError, match=r"\(R, C, \*spatial\)"):
+        metrics.vote_counts(masks * 0.5, class_axis=1)
+    with pytest.raises(InputError, match="must have an axis 1 for the classes"):
+        metrics.vote_counts(masks[0, 0], class_axis=1)
+    with pytest.raises(InputError, match=r"\(R, \*spatial\)"):
         metrics.vote_counts(masks[0, 0])
 
 
@@ -90,7 +92,7 @@ def test_panels_of_the_phantom_drawn_again(panels, n_raters, low, plain):
     for centre in panels:
         truth = entr(centre.mean(axis=(0, 1))).sum()
         chosen = [panel[rng.permutation(7)[:n_raters]] for panel in centre for _ in range(10)]
-        found = [metrics.calibrated_entropy(metrics.vote_counts(panel[:, None])[1]) for panel in chosen]
+        found = [metrics.calibrated_entropy(metrics.vote_counts(panel[:, None], class_axis=1)[1]) for panel in chosen]
         own = [entr(panel.mean(axis=0)).sum() for panel in chosen]
         assert low < np.mean(found) / truth < 1.06
         assert np.mean(own) / truth < plain

@@ -30,30 +30,32 @@ def test_log_score_equals_scikit_learn():
     full = np.concatenate([1 - prob.sum(axis=0)[None], prob])
     labels = np.where(masks.any(axis=1), masks.argmax(axis=1) + 1, 0)
     expected = np.mean([skm.log_loss(rater.ravel(), full.reshape(3, -1).T, labels=[0, 1, 2]) for rater in labels])
-    assert metrics.log_score(prob, masks.mean(axis=0)) == pytest.approx(expected)
+    assert metrics.log_score(prob, masks.mean(axis=0), class_axis=0) == pytest.approx(expected)
 
 
 def test_log_score_is_clipped_and_takes_a_mask():
     prediction, average = np.array([[0.0, 1.0, 0.5]]), np.array([[1.0, 1.0, 0.0]])
     assert metrics.LOG_CLIP == 1e-3
-    assert metrics.log_score(prediction, average) == pytest.approx((np.log(1000) + np.log(2)) / 3)
+    assert metrics.log_score(prediction, average, class_axis=0) == pytest.approx((np.log(1000) + np.log(2)) / 3)
     mask = np.array([False, True, True])
-    assert metrics.log_score(prediction, average, mask=mask) == pytest.approx(np.log(2) / 2)
-    assert np.isnan(metrics.log_score(prediction, average, mask=~mask & mask))
+    assert metrics.log_score(prediction, average, mask=mask, class_axis=0) == pytest.approx(np.log(2) / 2)
+    assert np.isnan(metrics.log_score(prediction, average, mask=~mask & mask, class_axis=0))
     with pytest.raises(InputError, match="mask must be bool"):
-        metrics.log_score(prediction, average, mask=mask[:2])
+        metrics.log_score(prediction, average, mask=mask[:2], class_axis=0)
     with pytest.raises(InputError, match="same shape"):
-        metrics.log_score(prediction, average[:, :2])
+        metrics.log_score(prediction, average[:, :2], class_axis=0)
 
 
 def test_brier_of_votes_equals_scikit_learn_and_splits_exactly():
     prob, masks = panel(1)
-    (split,) = metrics.brier_split(prob, masks.mean(axis=0))
+    (split,) = metrics.brier_split(prob, masks.mean(axis=0), class_axis=0)
     votes = masks[:, 0].reshape(5, -1)
     assert split.score == pytest.approx(np.mean([skm.brier_score_loss(rater, prob[0].ravel()) for rater in votes]))
     # the distance from the average, and the raters' own disagreement
     average = masks.mean(axis=0)
-    assert split.score == pytest.approx(metrics.brier_score(prob, average)[0] + (average * (1 - average)).mean())
+    assert split.score == pytest.approx(
+        metrics.brier_score(prob, average, class_axis=0)[0] + (average * (1 - average)).mean()
+    )
     assert split.calibration + split.refinement == pytest.approx(split.score)
 
 
@@ -62,7 +64,7 @@ def test_predictions_equal_within_bins_give_the_textbook_split():
     values = np.array([0.05, 0.35, 0.62, 0.95])
     prediction = rng.choice(values, size=(1, 5000))
     average = rng.integers(0, 5, size=(1, 5000)) / 4
-    (split,) = metrics.brier_split(prediction, average)
+    (split,) = metrics.brier_split(prediction, average, class_axis=0)
     calibration = refinement = 0.0
     for value in values:
         chosen = prediction == value
@@ -74,11 +76,13 @@ def test_predictions_equal_within_bins_give_the_textbook_split():
 
 def test_brier_split_corner_cases():
     empty = np.zeros((2, 4))
-    assert [(s.score, s.calibration, s.refinement) for s in metrics.brier_split(empty, empty)] == [(0, 0, 0)] * 2
-    assert np.isnan(metrics.brier_split(np.zeros((1, 0)), np.zeros((1, 0)))[0].score)
+    assert [(s.score, s.calibration, s.refinement) for s in metrics.brier_split(empty, empty, class_axis=0)] == [
+        (0, 0, 0)
+    ] * 2
+    assert np.isnan(metrics.brier_split(np.zeros((1, 0)), np.zeros((1, 0)), class_axis=0)[0].score)
     certain = np.ones((1, 3))
-    assert metrics.brier_split(certain, certain)[0].score == 0
-    assert metrics.brier_split(certain, 0 * certain)[0].calibration == 1
+    assert metrics.brier_split(certain, certain, class_axis=0)[0].score == 0
+    assert metrics.brier_split(certain, 0 * certain, class_axis=0)[0].calibration == 1
 
 
 def test_the_truth_has_the_best_proper_scores_but_not_the_best_entropy_error():
@@ -90,24 +94,24 @@ def test_the_truth_has_the_best_proper_scores_but_not_the_best_entropy_error():
     # the raters' entropy to the last digit, in other voxels
     rivals["shuffled"] = np.random.default_rng(0).permutation(average.ravel()).reshape(average.shape)
     for score in (
-        lambda p: metrics.log_score(p, average),
-        lambda p: metrics.brier_score(p, average)[0],
-        lambda p: metrics.brier_split(p, average)[0].score,
+        lambda p: metrics.log_score(p, average, class_axis=0),
+        lambda p: metrics.brier_score(p, average, class_axis=0)[0],
+        lambda p: metrics.brier_split(p, average, class_axis=0)[0].score,
     ):
         scores = {name: score(rival) for name, rival in rivals.items()}
         assert min(scores, key=scores.get) == "truth"
-    errors = {name: metrics.entropy_error(rival, average) for name, rival in rivals.items()}
+    errors = {name: metrics.entropy_error(rival, average, class_axis=0) for name, rival in rivals.items()}
     assert min(errors, key=errors.get) == "shuffled"
-    assert errors["truth"] > 0.1 * metrics.entropy(average)
-    counts = metrics.vote_counts(masks)[1]
-    assert metrics.calibrated_entropy(counts) == pytest.approx(metrics.entropy(truth), rel=0.05)
+    assert errors["truth"] > 0.1 * metrics.entropy(average, class_axis=0)
+    counts = metrics.vote_counts(masks, class_axis=1)[1]
+    assert metrics.calibrated_entropy(counts) == pytest.approx(metrics.entropy(truth, class_axis=0), rel=0.05)
 
 
 def test_haze_share():
     prediction = np.array([[0.01, 0.0101, 0.5, 0.0, 1.0]], np.float64)
-    expected = -0.01 * np.log(0.01) / metrics.entropy(prediction)
-    assert metrics.haze_share(prediction) == pytest.approx(expected)
-    assert np.isnan(metrics.haze_share(np.zeros((1, 3))))
+    expected = -0.01 * np.log(0.01) / metrics.entropy(prediction, class_axis=0)
+    assert metrics.haze_share(prediction, class_axis=0) == pytest.approx(expected)
+    assert np.isnan(metrics.haze_share(np.zeros((1, 3)), class_axis=0))
 
 
 def test_stored_entropy_is_that_of_ivadomeds_file(tmp_path):
@@ -121,7 +125,9 @@ def test_stored_entropy_is_that_of_ivadomeds_file(tmp_path):
     stored = np.asarray(nibabel.load(tmp_path / "pred.nii.gz").dataobj)
     ours = as_stored(prediction.astype(np.float64), float(prediction.max()))
     np.testing.assert_allclose(ours, stored, atol=1e-6)
-    assert metrics.entropy(ours[None]) == pytest.approx(metrics.entropy(stored[None]), rel=1e-4)
+    assert metrics.entropy(ours[None], class_axis=0) == pytest.approx(
+        metrics.entropy(stored[None], class_axis=0), rel=1e-4
+    )
     assert not as_stored(np.array([0.004, 0.01]), 0.01).any()
 
 

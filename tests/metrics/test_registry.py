@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics import registry
+from ivadomed_labelfusion.metrics import Column, Overlap, registry
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def test_a_metric_gets_only_what_it_names():
         return prediction.sum() * voxel_size_mm[0] * factor
 
     metric = registry.own_metrics()["spread"]
-    assert metric.arguments == ("prediction", "voxel_size_mm")
+    assert metric.needs == ("prediction", "voxel_size_mm")
     assert metric({"prediction": np.ones(3), "voxel_size_mm": (0.5,), "subject": "x"}) == 3
 
     @registry.register_metric("everything")
@@ -100,3 +100,47 @@ def test_entry_points_of_an_installed_package(tmp_path, monkeypatch):
 def test_unknown_names_get_the_nearest():
     with pytest.raises(InputError, match="Did you mean 'soft_dice'"):
         registry.resolve(["softdice"])
+
+
+def test_a_metric_tells_its_columns_once():
+    @registry.metric("kappa", needs=Overlap, per_class=True, best="high", label="Cohen's kappa")
+    def kappa(overlap):
+        return overlap.shared / overlap.predicted
+
+    metric = registry.own_metrics()["kappa"]
+    (column,) = metric.columns
+    assert (column.stem, column.label, column.best, column.per_class) == ("ir_kappa", "Cohen's kappa", "high", True)
+    overlap = Overlap(np.array([1, 2]), np.array([4, 4]), np.array([2, 2]), 9)
+    assert metric.values(metric({Overlap: overlap}), ["a", "b"]) == {"ir_kappa_a": 0.25, "ir_kappa_b": 0.5}
+
+
+def test_columns_of_several_stems_go_class_by_class():
+    columns = (Column("low", "Low", True), Column("high", "High", True))
+    registry.metric("bounds", columns=columns)(lambda prediction: 0)
+    metric = registry.own_metrics()["bounds"]
+    found = metric.values({"low": [1, 2], "high": [3, 4]}, ["a", "b"])
+    assert list(found.items()) == [("ir_low_a", 1), ("ir_high_a", 3), ("ir_low_b", 2), ("ir_high_b", 4)]
+
+
+@pytest.mark.parametrize("value", [{}, {"mean": 1, "other": 2}, [1, 2, 3], [[1]]])
+def test_a_metric_that_gives_no_column_or_others_than_it_says_is_an_error(value):
+    registry.metric("mean", label="Mean")(lambda prediction: value)
+    with pytest.raises(ValueError, match="must"):
+        registry.own_metrics()["mean"].values(value, ["a", "b"])
+    if value == {}:
+        registry.register_metric("plain")(lambda prediction: value)
+        with pytest.raises(ValueError, match="at least one number"):
+            registry.own_metrics()["plain"].values(value, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label": ""}, "column with a label"),
+        ({"label": "A", "best": "highest"}, "best one of high"),
+        ({"label": "A", "needs": int}, "must need some of Overlap"),
+    ],
+)
+def test_a_metric_without_heading_direction_or_known_needs_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        registry.metric("wrong", **options)(lambda overlap: 0)

@@ -40,20 +40,24 @@ def dense_case(seed, n_classes, dtype):
 
 
 def _check_scores(sums, prediction, raters, average):
-    labels = metrics.argmax_labels(prediction)
+    labels = metrics.argmax_labels(prediction, class_axis=0)
     roi = raters.any(axis=(0, 1)) | (labels > 0)
     for region, mask in (("image", None), ("roi", roi)):
         voxels = {"image": sums.n_voxels, "roi": sums.n_roi}[region]
-        expected = metrics.log_score(prediction, average, mask=mask)
+        expected = metrics.log_score(prediction, average, mask=mask, class_axis=0)
         assert sums.log_loss[region] / voxels == pytest.approx(expected, rel=1e-12)
     for form in metrics.ENTROPY_FORMS:
-        assert sums.entropy_roi[form] == pytest.approx(metrics.entropy(prediction[:, roi], form=form), rel=1e-12)
-    assert sums.entropy_haze == pytest.approx(metrics.haze_share(prediction) * metrics.entropy(prediction))
+        assert sums.entropy_roi[form] == pytest.approx(
+            metrics.entropy(prediction[:, roi], form=form, class_axis=0), rel=1e-12
+        )
+    assert sums.entropy_haze == pytest.approx(
+        metrics.haze_share(prediction, class_axis=0) * metrics.entropy(prediction, class_axis=0)
+    )
     stored = as_stored(prediction.astype(np.float64), float(prediction.max()))
-    assert sums.entropy_stored == pytest.approx(metrics.entropy(stored))
-    for ours, theirs in zip(sums.brier.splits(), metrics.brier_split(prediction, average), strict=True):
+    assert sums.entropy_stored == pytest.approx(metrics.entropy(stored, class_axis=0))
+    for ours, theirs in zip(sums.brier.splits(), metrics.brier_split(prediction, average, class_axis=0), strict=True):
         assert (ours.score, ours.calibration) == pytest.approx((theirs.score, theirs.calibration), rel=1e-9)
-    np.testing.assert_array_equal(sums.votes, metrics.vote_counts(raters))
+    np.testing.assert_array_equal(sums.votes, metrics.vote_counts(raters, class_axis=1))
     assert not sums.soft_raters
 
 
@@ -70,37 +74,45 @@ def test_pass_equals_the_plain_functions(monkeypatch, case, n_classes, threshold
     average = raters.mean(axis=0)
     sums = collect(prediction, raters, reference, threshold=threshold)
     for form in metrics.ENTROPY_FORMS:
-        assert sums.entropy_prediction[form] == pytest.approx(metrics.entropy(prediction, form=form), rel=1e-12)
-        assert sums.entropy_average[form] == pytest.approx(metrics.entropy(average, form=form), rel=1e-12)
+        assert sums.entropy_prediction[form] == pytest.approx(
+            metrics.entropy(prediction, form=form, class_axis=0), rel=1e-12
+        )
+        assert sums.entropy_average[form] == pytest.approx(metrics.entropy(average, form=form, class_axis=0), rel=1e-12)
     _check_scores(sums, prediction, raters, average)
     brier = sums.squared_error / sums.n_voxels
-    np.testing.assert_allclose(brier, metrics.brier_score(prediction, average), rtol=1e-12)
-    masks = metrics.binarize(prediction, threshold=threshold)
+    np.testing.assert_allclose(brier, metrics.brier_score(prediction, average, class_axis=0), rtol=1e-12)
+    masks = metrics.binarize(prediction, threshold=threshold, class_axis=0)
     for index in range(n_classes):
         np.testing.assert_array_equal(sums.labels == index + 1, masks[index])
-    np.testing.assert_array_equal(dice_of_counts(*sums.overlap), metrics.dice(masks, reference))
-    np.testing.assert_allclose(dice_of_counts(*sums.soft), metrics.soft_dice(prediction, average), rtol=1e-12)
-    np.testing.assert_array_equal(qubiq_dice_of_table(sums.level_table), metrics.qubiq_dice(prediction, average))
-    roi = raters.any(axis=(0, 1)) | (metrics.argmax_labels(prediction) > 0)
+    np.testing.assert_array_equal(dice_of_counts(*sums.overlap), metrics.dice(masks, reference, class_axis=0))
+    np.testing.assert_allclose(
+        dice_of_counts(*sums.soft), metrics.soft_dice(prediction, average, class_axis=0), rtol=1e-12
+    )
+    np.testing.assert_array_equal(
+        qubiq_dice_of_table(sums.level_table), metrics.qubiq_dice(prediction, average, class_axis=0)
+    )
+    roi = raters.any(axis=(0, 1)) | (metrics.argmax_labels(prediction, class_axis=0) > 0)
     for region, mask in (("image", None), ("roi", roi)):
         for form in metrics.ECE_FORMS:
             truth = average if form == "raters" else reference
-            expected = metrics.reliability_curve(prediction, truth, form=form, mask=mask)
+            expected = metrics.reliability_curve(prediction, truth, form=form, mask=mask, class_axis=0)
             ours = sums.bins[region].curve(form)
             np.testing.assert_array_equal(ours.bin_count, expected.bin_count)
             assert ours.n_dropped == expected.n_dropped
             assert ours.ece == pytest.approx(expected.ece, abs=1e-12, nan_ok=True)
             np.testing.assert_allclose(ours.bin_accuracy, expected.bin_accuracy, atol=1e-12)
     iou = iou_of_counts(sums.shared).mean(axis=0)
-    assert energy_distance_of_iou(iou, 1) == pytest.approx(metrics.generalized_energy_distance(masks[None], raters))
-    assert hungarian_of_iou(iou, 1) == pytest.approx(metrics.hungarian_iou(masks[None], raters))
+    assert energy_distance_of_iou(iou, 1) == pytest.approx(
+        metrics.generalized_energy_distance(masks[None], raters, class_axis=1)
+    )
+    assert hungarian_of_iou(iou, 1) == pytest.approx(metrics.hungarian_iou(masks[None], raters, class_axis=1))
 
 
 def test_soft_raters_are_averaged_as_they_are():
     rng = np.random.default_rng(0)
     prediction, raters = rng.random((1, *SHAPE)), rng.random((3, 1, *SHAPE))
     sums = collect(prediction, raters, raters.mean(axis=0) >= 0.5)
-    expected = metrics.brier_score(prediction, raters.mean(axis=0))
+    expected = metrics.brier_score(prediction, raters.mean(axis=0), class_axis=0)
     np.testing.assert_allclose(sums.squared_error / sums.n_voxels, expected, rtol=1e-12)
 
 

@@ -8,7 +8,7 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.experiment.columns import ENTROPY_CALIBRATED, ENTROPY_RATERS, column
 from ivadomed_labelfusion.experiment.summary import add_composite
 from ivadomed_labelfusion.paper.extra_tables import mixed_table, variability_table
-from ivadomed_labelfusion.paper.figures import entropy_figure
+from ivadomed_labelfusion.paper.figures import candidate_entropy_figure
 from ivadomed_labelfusion.paper.results import epochs_notes
 from ivadomed_labelfusion.paper.tables import build_tables
 from ivadomed_labelfusion.tables.render import to_latex, to_markdown
@@ -67,12 +67,12 @@ def test_the_floor_is_a_column_without_best_or_marks(results):
 
 
 def test_the_scatter_has_the_calibrated_predictors_line(results):
-    figure = entropy_figure(results)
+    figure = candidate_entropy_figure(results)
     for axes in figure.axes[:6]:
         slopes = [line.get_slope() for line in axes.lines if hasattr(line, "get_slope")]
         assert slopes == pytest.approx([1.3])
     assert "calibrated" in figure.get_supxlabel()
-    without = entropy_figure(results.drop(columns=ENTROPY_CALIBRATED))
+    without = candidate_entropy_figure(results.drop(columns=ENTROPY_CALIBRATED))
     assert "calibrated" not in without.get_supxlabel()
 
 

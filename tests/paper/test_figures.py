@@ -10,18 +10,18 @@ from ivadomed_labelfusion.experiment.summary import add_composite
 from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve, reliability_curve
 from ivadomed_labelfusion.paper.comparison import choose_image
 from ivadomed_labelfusion.paper.figures import (
+    candidate_entropy_figure,
     candidate_label,
+    candidate_reliability_figure,
     candidate_styles,
-    comparison_figure,
     composite_figure,
-    entropy_figure,
     has_spokes,
     radar_figure,
-    reliability_figure,
     validation_loss_figure,
-    write_figure,
 )
 from ivadomed_labelfusion.plots import style
+from ivadomed_labelfusion.plots.panels import maps_figure
+from ivadomed_labelfusion.plots.style import write_figure
 from tests.builders.simulated_study import CANDIDATES, CLASSES
 
 STYLES = candidate_styles({**{name: name for name in CANDIDATES}, "mine": "softseg_random"})
@@ -34,7 +34,11 @@ def texts(figure):
 def test_every_figure_is_one_column_wide_and_its_text_is_readable(simulated):
     results, models = simulated
     results = add_composite(results, CLASSES)
-    made = [entropy_figure(results), composite_figure(results, STYLES), radar_figure(results, models, CLASSES, STYLES)]
+    made = [
+        candidate_entropy_figure(results),
+        composite_figure(results, STYLES),
+        radar_figure(results, models, CLASSES, STYLES),
+    ]
     for figure in made:
         assert figure.get_size_inches()[0] == style.COLUMN_WIDTH_IN
         sizes = [text.get_fontsize() for text in figure.findobj(match=lambda item: hasattr(item, "get_fontsize"))]
@@ -58,14 +62,16 @@ def test_no_text_is_cut_off_however_many_candidates_there_are(simulated, n, own)
     panels = [(candidate_label(name), np.ones((20, 30)), None) for name in ("Image", "GT STAPLE", *names)]
     rng = np.random.default_rng(0)
     probability = rng.uniform(size=(1, 3000))
-    curve = reliability_curve(probability, rng.uniform(size=probability.shape) < probability**2, form="exact")
+    curve = reliability_curve(
+        probability, rng.uniform(size=probability.shape) < probability**2, form="exact", class_axis=0
+    )
     made = {
-        "entropy": entropy_figure(results),
+        "entropy": candidate_entropy_figure(results),
         "composite": composite_figure(results, styles),
         "radar": radar_figure(results, models, CLASSES, styles),
         "losses": validation_loss_figure(losses, styles),
-        "comparison": comparison_figure(panels, class_names=CLASSES, spacing_mm=(1.0, 1.0)),
-        "reliability": reliability_figure(
+        "comparison": maps_figure(panels, class_names=CLASSES, spacing_mm=(1.0, 1.0)),
+        "reliability": candidate_reliability_figure(
             dict.fromkeys(names, curve), dict.fromkeys(names, 0.1), form="paper", region="image"
         ),
     }
@@ -79,7 +85,7 @@ def test_no_text_is_cut_off_however_many_candidates_there_are(simulated, n, own)
 
 def test_entropy_figure_shows_the_errors_of_all_results(simulated):
     results, _ = simulated
-    figure = entropy_figure(results)
+    figure = candidate_entropy_figure(results)
     rows = results[results["candidate"] == "conv_staple"]
     error = (rows[ENTROPY_PREDICTION] - rows[ENTROPY_RATERS]) / 1000
     title = next(axes.get_title() for axes in figure.axes if axes.get_title().startswith("Conv-STAPLE"))
@@ -115,18 +121,22 @@ def test_reliability_diagrams_title_the_ece():
     rng = np.random.default_rng(0)
     probability = rng.uniform(size=(1, 5000))
     truth = rng.uniform(size=probability.shape) < probability
-    curve = reliability_curve(probability, truth, form="exact")
+    curve = reliability_curve(probability, truth, form="exact", class_axis=0)
     ece = {"conv_staple": 0.2, "softseg_staple": 0.1, "mine": 0.05}
-    figure = reliability_figure(dict.fromkeys(ece, curve), ece, form="exact", region="roi")
+    figure = candidate_reliability_figure(dict.fromkeys(ece, curve), ece, form="exact", region="roi")
     assert "Conv-STAPLE\nECE: 20.0 %" in texts(figure)
     assert figure.get_suptitle() == "Every voxel against STAPLE, ROI"
     assert sum(axes.get_visible() for axes in figure.axes) == 3
-    assert "ECE: 0.05 %" in texts(reliability_figure({"mine": curve}, {"mine": 0.0005}, form="exact", region="roi"))
+    assert "ECE: 0.05 %" in texts(
+        candidate_reliability_figure({"mine": curve}, {"mine": 0.0005}, form="exact", region="roi")
+    )
 
 
 def test_an_ece_that_is_not_defined_and_another_consensus_are_said():
     empty = ReliabilityCurve("paper", np.linspace(0, 1, 11), *(np.zeros(10, int) for _ in range(3)), 7)
-    figure = reliability_figure({"mine": empty}, {"mine": np.nan}, form="paper", region="roi", reference="majority")
+    figure = candidate_reliability_figure(
+        {"mine": empty}, {"mine": np.nan}, form="paper", region="roi", reference="majority"
+    )
     assert "mine\nECE: not defined" in texts(figure)
     assert figure.get_suptitle() == "Voxels of confidence below 1 against majority, ROI"
 
@@ -135,7 +145,7 @@ def test_many_candidates_need_no_more_than_a_page(simulated):
     results = simulated[0]
     one = results[results["candidate"] == "conv_staple"]
     many = pd.concat([one.assign(candidate=f"own_{index:02d}") for index in range(12)])
-    width, height = entropy_figure(many).get_size_inches()
+    width, height = candidate_entropy_figure(many).get_size_inches()
     assert width == style.PAGE_WIDTH_IN
     assert height < 9
 
@@ -148,7 +158,7 @@ def test_the_legend_of_reliability_diagrams_is_strong_and_explains_pale_bars():
 
     def legend(*curves):
         named = {f"model{index}": one for index, one in enumerate(curves)}
-        figure = reliability_figure(named, dict.fromkeys(named, 0.1), form="exact", region="roi")
+        figure = candidate_reliability_figure(named, dict.fromkeys(named, 0.1), form="exact", region="roi")
         (shown,) = figure.legends
         entries = zip(shown.texts, shown.get_patches(), strict=True)
         return {text.get_text(): patch.get_alpha() for text, patch in entries}
@@ -215,7 +225,7 @@ def test_soft_maps_are_as_opaque_as_they_are_probable():
     soft = np.zeros((2, 6, 8))
     soft[0, 2, 3], soft[1, 4, 5] = 1.0, 0.5
     image = np.ones((6, 8))
-    figure = comparison_figure([("a", image, None), ("b", image, soft)], class_names=CLASSES, spacing_mm=(1.0, 1.0))
+    figure = maps_figure([("a", image, None), ("b", image, soft)], class_names=CLASSES, spacing_mm=(1.0, 1.0))
     overlay = figure.axes[1].images[-1].get_array()
     assert overlay.shape == (8, 6, 4)
     assert overlay[3, 2, 3] == 1

@@ -119,7 +119,7 @@ def test_results_are_the_metrics_of_the_predictions(study, written):
     assert list(results.columns[:4]) == ["candidate", "split", "subject", "image_id"]
     for _, row in results.iterrows():
         prediction = np.moveaxis(known_prediction(row["candidate"], row["subject"]), -1, 0)
-        expected = brier_score(prediction, masks_of(study, row["subject"]).mean(axis=0))
+        expected = brier_score(prediction, masks_of(study, row["subject"]).mean(axis=0), class_axis=0)
         assert [row["ir_brier_GM"], row["ir_brier_WM"]] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
@@ -129,7 +129,7 @@ def test_the_ece_of_a_model_is_over_all_its_voxels(study, written):
         tested = json.loads((study.folder / "splits" / f"{row['split']}.json").read_text())["subjects"]["test"]
         together = [np.moveaxis(known_prediction(row["candidate"], subject), -1, 0) for subject in tested]
         average = [masks_of(study, subject).mean(axis=0) for subject in tested]
-        expected = expected_calibration_error(np.stack(together, 1), np.stack(average, 1), form="raters")
+        expected = expected_calibration_error(np.stack(together, 1), np.stack(average, 1), form="raters", class_axis=0)
         assert row["ece_raters_image"] == pytest.approx(expected, rel=1e-4)
     over = models.groupby("candidate")["overconfidence_raters_roi"].mean()
     assert over["conv_staple"] > 0.02
@@ -149,7 +149,7 @@ def test_an_image_is_evaluated_on_the_raters_it_has(tmp_path):
     assert len(results)
     for _, row in results.iterrows():
         prediction = np.moveaxis(known_prediction("conv_staple", row["subject"]), -1, 0)
-        expected = brier_score(prediction, masks_of(study, row["subject"], raters=(1, 3, 4)).mean(axis=0))
+        expected = brier_score(prediction, masks_of(study, row["subject"], raters=(1, 3, 4)).mean(axis=0), class_axis=0)
         assert [row["ir_brier_GM"], row["ir_brier_WM"]] == pytest.approx(expected.tolist(), rel=1e-5)
 
 

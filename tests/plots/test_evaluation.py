@@ -27,7 +27,7 @@ def test_sharpened_is_orange_and_softened_is_purple(power, shown, absent):
     p = rng.random((1, 200, 200))
     truth = rng.random(p.shape) < p
     warped = p**power / (p**power + (1 - p) ** power)
-    curve = reliability_curve(warped, truth)
+    curve = reliability_curve(warped, truth, class_axis=0)
     counts, title = bands(curve)
     assert counts[shown] == np.count_nonzero(curve.bin_count)
     assert counts[absent] == 0
@@ -36,14 +36,14 @@ def test_sharpened_is_orange_and_softened_is_purple(power, shown, absent):
 
 def test_calibrated_in_every_bin_has_no_band():
     prediction = np.repeat([0.75, 0.5], [4, 2])[None]
-    counts, title = bands(reliability_curve(prediction, np.array([[1, 1, 1, 0, 1, 0]])))
+    counts, title = bands(reliability_curve(prediction, np.array([[1, 1, 1, 0, 1, 0]]), class_axis=0))
     assert counts == {"over": 0, "under": 0}
     assert title == "ECE: 0.00 %"
 
 
 def test_an_undefined_curve_is_said_so():
     masks = np.array([[0, 1]])
-    assert bands(reliability_curve(masks, masks, form="paper"))[1] == "ECE: not defined"
+    assert bands(reliability_curve(masks, masks, form="paper", class_axis=0))[1] == "ECE: not defined"
 
 
 def test_entropy_scatter_has_identity_line_and_errors():

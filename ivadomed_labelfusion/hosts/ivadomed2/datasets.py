@@ -24,14 +24,17 @@ from ivadomed_labelfusion.data.entities import stem
 from ivadomed_labelfusion.data.labels import plain_label
 from ivadomed_labelfusion.data.masks import load_masks
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.hosts.ivadomed2.boxes import box_of
 from ivadomed_labelfusion.hosts.ivadomed2.dataframe import complete_acquisitions
 from ivadomed_labelfusion.hosts.ivadomed2.images import check_channels
 from ivadomed_labelfusion.hosts.ivadomed2.labels import FusedLabels, MarkedImage, OwnLabels
-from ivadomed_labelfusion.hosts.ivadomed2.passes import Passes
+from ivadomed_labelfusion.hosts.ivadomed2.speed.compact import PackedItems
+from ivadomed_labelfusion.hosts.ivadomed2.speed.samples import QuickSamples
+from ivadomed_labelfusion.hosts.passes import Passes
 from ivadomed_labelfusion.sampling import youden_weights
 
 
-class RaterSamples:
+class RaterSamples(QuickSamples):
     """The part that 2D and 3D datasets share."""
 
     plan = None
@@ -39,10 +42,17 @@ class RaterSamples:
 
     def start_epoch(self):
         """Move on to the draws of the next epoch."""
+        super().start_epoch()
         if self.plan is not None:
             self.plan.epoch += 1
         if self.passes is not None:
             self.passes.restart()
+
+    def skip_epochs(self, done):
+        """Go on with the draws after so many epochs."""
+        super().skip_epochs(done)
+        if self.plan is not None:
+            self.plan.epoch = done
 
     def count_passes(self):
         """Draw anew in every pass over the loaded dataset, whatever loader makes it."""
@@ -142,16 +152,37 @@ class RaterSamples:
 
     def _one_rater(self, pair, sample_index):
         """Return the sample with one rater's masks, the same person for every class, sharing the arrays."""
-        image = pair[MetadataKW.INPUT_METADATA][0][MetadataKW.INPUT_FILENAMES]
-        volume = self.volume_of[stem(image)]
-        masks: MarkedImage = self.masks[volume]
         n_passes = 0 if self.passes is None else self.passes.number(sample_index)
-        rater = self.plan.draw(masks, sample_index, volume, self._weights_of(volume), n_passes=n_passes)
+        rater = self._draw_rater(pair[MetadataKW.INPUT_METADATA], sample_index, n_passes)
         return {
             **pair,
             "gt": [row[rater] for row in pair["gt"]],
             MetadataKW.GT_METADATA: [row[rater] for row in pair[MetadataKW.GT_METADATA]],
         }
+
+    def _draw_rater(self, input_metadata, sample_index, n_passes=0):
+        volume = self.volume_of[stem(input_metadata[0][MetadataKW.INPUT_FILENAMES])]
+        masks: MarkedImage = self.masks[volume]
+        return self.plan.draw(masks, sample_index, volume, self._weights_of(volume), n_passes=n_passes)
+
+    def _choose(self, index):
+        """Return what a sample of this epoch is made of, for whole batches."""
+        chosen = super()._choose(index)
+        if self.plan is None or not self.cut_to_rater:
+            return chosen
+        rater = self._draw_rater(chosen.input_metadata, index)
+        masks = [row[rater] for row in chosen.masks]
+        return dataclasses.replace(chosen, masks=masks, gt_metadata=[row[rater] for row in chosen.gt_metadata])
+
+    def batch(self, indices):
+        """Return a whole batch, see `QuickSamples`, with the reference labels named as in single samples."""
+        batch = super().batch(indices)
+        if self.plan is not None:
+            for images, labels in zip(batch[MetadataKW.INPUT_METADATA], batch[MetadataKW.GT_METADATA], strict=True):
+                paths = self.reference_of(images[0][MetadataKW.INPUT_FILENAMES])
+                for metadata in labels:
+                    metadata[MetadataKW.GT_FILENAMES] = paths
+        return batch
 
     def _name_reference(self, sample):
         """Name the reference labels in a sample; ivadomed compares reconstructed volumes with these files."""
@@ -190,6 +221,7 @@ class RaterBidsDataset(RaterSamples, BidsDataset):
     """``BidsDataset`` for several raters, see the module."""
 
     def __init__(self, bids_df, subject_file_lst, target_suffix, contrast_params, model_params, **kwargs):
+        self.speed = getattr(bids_df, "speed", None)
         plan = getattr(bids_df, "rater_plan", None)
         if plan is None:
             super().__init__(bids_df, subject_file_lst, target_suffix, contrast_params, model_params, **kwargs)
@@ -235,7 +267,8 @@ class RaterBidsDataset(RaterSamples, BidsDataset):
         rows = bids_df.df.set_index("filename", drop=False)
         boxes = imed_obj_detect.load_bounding_boxes(
             object_detection_params,
-            rows.loc[[name for images in images_of.values() for name in images], "path"].to_list(),
+            # of all sets: the boxes are kept in a file, which the next set reads
+            bids_df.df.loc[~bids_df.is_label(), "path"].to_list(),
             slice_axis,
             contrast_params["contrast_lst"],
         )
@@ -283,7 +316,7 @@ class RaterBidsDataset(RaterSamples, BidsDataset):
         metadata = row.to_dict()
         metadata[MetadataKW.CONTRAST] = row["suffix"]
         if boxes:
-            metadata[MetadataKW.BOUNDING_BOX] = boxes[str(row["path"])][0]
+            metadata[MetadataKW.BOUNDING_BOX] = box_of(boxes, str(row["path"]))
         if metadata_choice == MetadataKW.MRI_PARAMS:
             complete = [
                 imed_film.check_isMRIparam(name, metadata, row["filename"], self.metadata) for name in self.metadata
@@ -301,6 +334,15 @@ class RaterBidsDataset(RaterSamples, BidsDataset):
             with handler.open("rb") as stream:
                 return pickle.load(stream)  # noqa: S301
         return handler
+
+    def load_filenames(self):
+        """Load the samples, packed into little memory where batches are made at once."""
+        if self.speed is not None:
+            name = "handlers" if self.is_2d_patch else "indexes"
+            setattr(self, name, PackedItems())
+            self.disk_cache = False
+        super().load_filenames()
+        self.prepare_batches(n_axes=2)
 
     def prepare_indices(self):
         """Store the coordinates of 2D patches; filters see the union of the raters."""
@@ -327,6 +369,7 @@ class RaterBids3DDataset(RaterSamples, Bids3DDataset):
     """``Bids3DDataset`` for several raters, see the module."""
 
     def __init__(self, bids_df, subject_file_lst, target_suffix, model_params, contrast_params, **kwargs):
+        self.speed = getattr(bids_df, "speed", None)
         if getattr(bids_df, "rater_plan", None) is None:
             super().__init__(bids_df, subject_file_lst, target_suffix, model_params, contrast_params, **kwargs)
             return
@@ -355,12 +398,18 @@ class RaterBids3DDataset(RaterSamples, Bids3DDataset):
                 return pickle.load(stream), None  # noqa: S301
         return handler
 
+    def _load_filenames(self):
+        if self.speed is not None:
+            self.handlers, self.disk_cache = PackedItems(), False
+        super()._load_filenames()
+
     def _prepare_indices(self):
         if self.plan is None or not self.cut_to_rater:
             super()._prepare_indices()
-            return
-        single = self._as_single(handlers=_AnyRater(self._load, self.handlers))
-        Bids3DDataset._prepare_indices(single)
+        else:
+            single = self._as_single(handlers=_AnyRater(self._load, self.handlers))
+            Bids3DDataset._prepare_indices(single)
+        self.prepare_batches(n_axes=3)
 
     def __getitem__(self, subvolume_index):
         """Return a subvolume as ivadomed does, with one rater's masks."""

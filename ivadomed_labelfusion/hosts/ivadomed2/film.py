@@ -122,6 +122,13 @@ class FilmSamples:
         self.encoder.mark(sample["input_metadata"][0])
         return sample
 
+    def batch(self, indices):
+        """Return a whole batch of a dataset that makes batches; the first channels have the values."""
+        batch = self.samples.batch(indices)
+        for metadata in batch["input_metadata"]:
+            self.encoder.mark(metadata[0])
+        return batch
+
     def __getattr__(self, name):
         if name in ("samples", "encoder"):
             # not there yet while a copy is being made
@@ -171,20 +178,30 @@ def get_onehotencoder(original):
         value = as_text(options.get("metadata"))
         if encoder.metadata == _CONTRASTS:
             value = GENERIC_CONTRAST.get(value, value)
-        parts = ds.handlers if getattr(ds, "is_2d_patch", True) else ds.indexes
-        for pair, _ in parts:
-            pair["input_metadata"][0][_INPUT] = [value]
+        # the volume itself may lie in a cache on disk; its samples get the value where they are collected
+        ds.marks = {_INPUT: [value]}
         return encoder.one_hot
 
     return wrapped
 
 
 def store_film_params(original):
-    """Wrap ``store_film_params``: the contrast of an image is not called ``contrasts`` in its metadata."""
+    """Wrap ``store_film_params``.
+
+    The contrast of an image is not called ``contrasts`` in its metadata, and the layers of a modified 3D U-Net are not
+    where those of the others are.
+    """
 
     def wrapped(gammas, betas, metadata_values, metadata, model, film_layers, depth, film_metadata):
         name = "contrast" if film_metadata == _CONTRASTS else film_metadata
-        return original(gammas, betas, metadata_values, metadata, model, film_layers, depth, name)
+        if hasattr(model, "encoder"):
+            return original(gammas, betas, metadata_values, metadata, model, film_layers, depth, name)
+        metadata_values.append([sample[0][name] for sample in metadata])
+        for number in [number for number, used in enumerate(film_layers, start=1) if used]:
+            layer = getattr(model, f"film_layer{number}")
+            gammas[number].append(layer.gammas.flatten(2)[..., 0].cpu().numpy())
+            betas[number].append(layer.betas.flatten(2)[..., 0].cpu().numpy())
+        return gammas, betas, metadata_values
 
     return wrapped
 

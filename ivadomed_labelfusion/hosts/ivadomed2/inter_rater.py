@@ -18,7 +18,7 @@ from ivadomed_labelfusion.data.raters import names_of_suffixes, nested_target_su
 from ivadomed_labelfusion.data.volumes import save_nifti
 from ivadomed_labelfusion.evaluation import ResultWriter, evaluate_subject, settings_from_config, validation_functions
 from ivadomed_labelfusion.files import read_json
-from ivadomed_labelfusion.hosts.ivadomed2.run import current_context
+from ivadomed_labelfusion.hosts.ivadomed2.context import current_context
 
 SOFT_FOLDER = "pred_soft"
 SOFT_SUFFIX = "_pred"
@@ -77,7 +77,9 @@ def settings_of(context):
 
 
 def _threshold(context):
-    return (context.get("postprocessing", {}).get("binarize_prediction") or {}).get("thr")
+    threshold = (context.get("postprocessing", {}).get("binarize_prediction") or {}).get("thr")
+    # below 0, ivadomed keeps the soft values
+    return None if threshold is not None and threshold < 0 else threshold
 
 
 def evaluate(bids_df, context):

@@ -4,6 +4,8 @@ import nibabel
 from ivadomed.loader.mri2d_segmentation_dataset import MRI2DSegmentationDataset
 from loguru import logger
 
+from ivadomed_labelfusion.data.entities import PICTURE_EXTENSIONS
+
 # a thickness written with one decimal less is the same
 TOLERANCE_MM = 0.05
 
@@ -22,6 +24,9 @@ def warn_of_ignored_dspace(dataset, transforms_params):
     if dspace is None or not isinstance(dataset, MRI2DSegmentationDataset) or not dataset.filename_pairs:
         return None
     path = dataset.filename_pairs[0][0][0]
+    # a picture has no thickness
+    if str(path).lower().endswith(PICTURE_EXTENSIONS):
+        return None
     header = nibabel.as_closest_canonical(nibabel.load(path)).header
     thickness = float(header.get_zooms()[dataset.slice_axis])
     if abs(thickness - dspace) <= TOLERANCE_MM:

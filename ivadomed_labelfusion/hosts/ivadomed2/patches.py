@@ -8,7 +8,6 @@ import importlib
 import importlib.metadata
 import sys
 import warnings
-from dataclasses import dataclass
 
 from ivadomed_labelfusion.environment import is_supported_host
 from ivadomed_labelfusion.hosts.ivadomed2 import (
@@ -33,34 +32,10 @@ from ivadomed_labelfusion.hosts.ivadomed2 import (
     volumes,
 )
 from ivadomed_labelfusion.hosts.ivadomed2.dataframe import RaterBidsDataframe
-
-
-@dataclass(frozen=True)
-class Patch:
-    """One touched name.
-
-    Attributes:
-        module (str): Module of ivadomed.
-        name (str): Name in it; ``Class.method`` for a method.
-        value (object): The replacement, or with ``wraps`` a function that makes it from the original.
-        reason (str): Why.
-        wraps (bool): Whether ``value`` is called with the original.
-        is_new (bool): Whether the name is added to ivadomed rather than replaced.
-    """
-
-    module: str
-    name: str
-    value: object
-    reason: str
-    wraps: bool = False
-    is_new: bool = False
-
-    @property
-    def is_due(self):
-        """Whether the row can be applied: scripts do things when they are imported, and wait until somebody does."""
-        # each script defines main() at its end, so that it is there when the script is wholly imported
-        return not self.module.startswith("scripts.") or hasattr(sys.modules.get(f"ivadomed.{self.module}"), "main")
-
+from ivadomed_labelfusion.hosts.ivadomed2.patch_row import Patch
+from ivadomed_labelfusion.hosts.ivadomed2.speed import metrics as speed_metrics
+from ivadomed_labelfusion.hosts.ivadomed2.speed import resample
+from ivadomed_labelfusion.hosts.ivadomed2.steps import STEPS
 
 _UNSAFE = "torch.load without an allow-list fails on torch >= 2.6, or would run code from a file"
 _ENDS = "a volume ends where its last slice or patch arrives, so that filtered ones run into one another"
@@ -73,6 +48,8 @@ _OUTSIDE_TRAINING = "several raters per class are refused or misread outside tra
 PATCHES = (
     Patch("transforms", "FuseRaters", transforms.FuseRaters, "loader transform: fused labels", is_new=True),
     Patch("transforms", "SampleRater", transforms.SampleRater, "loader transform: one rater at a time", is_new=True),
+    *STEPS,
+    Patch("transforms", "zoom", resample.zoom, "weighs all neighbours of each voxel anew, slowly", wraps=True),
     Patch("models", "SoftSegUnet", models.SoftSegUnet, "U-Net with normalised ReLU", is_new=True),
     Patch(
         "models", "SoftSegModified3DUNet", models.SoftSegModified3DUNet, "3D U-Net with normalised ReLU", is_new=True
@@ -93,6 +70,7 @@ PATCHES = (
     Patch("inference", "joblib", restricted.FilmJoblib(), _PICKLE),
     Patch("loader.utils", "joblib", restricted.SplitJoblib(), _PICKLE + "; reads splits as JSON, too"),
     Patch("losses", "LossCombination", losses.LossCombination, "evaluates the names of its losses as code"),
+    Patch("losses", "AdapWingLoss", losses.AdapWingLoss, "makes a mask that is always 1 on the CPU, slowly"),
     Patch("training", "load_checkpoint", loading.load_checkpoint, "swallows errors and detaches the scheduler"),
     Patch(
         "training", "train", training.train, "a resumed training repeats all epochs and forgets its best", wraps=True
@@ -180,6 +158,7 @@ PATCHES = (
     ),
     Patch("inference", "pred_to_nib", inter_rater.pred_to_nib, "keeps no soft output", wraps=True),
     Patch("metrics", "get_metric_fns", inter_rater.get_metric_fns, "knows no rater-aware metrics", wraps=True),
+    Patch("metrics", "MetricManager.__call__", speed_metrics.metric_manager, "measures sample by sample", wraps=True),
     Patch(
         "metrics",
         "MetricManager.get_results",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ivadomed_labelfusion.hosts.ivadomed2.transforms import FuseRaters, SampleRater
 from ivadomed_labelfusion.sampling import draw_rater
 
-_ROLES = {"training": 0, "validation": 1, "testing": 2}
+ROLES = {"training": 0, "validation": 1, "testing": 2}
 
 
 @dataclass
@@ -54,7 +54,7 @@ class RaterPlan:
             len(masks.raters),
             policy=self.sample.policy,
             seed=self.sample.seed,
-            case=(_ROLES[self.role], case),
+            case=(ROLES[self.role], case),
             # validation draws are the same in every epoch, so that early stopping compares equal things
             epoch=self.epoch + n_passes if self.role == "training" else 0,
             weights=weights,

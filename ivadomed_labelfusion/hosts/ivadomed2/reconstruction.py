@@ -40,6 +40,9 @@ class VolumeDataLoader(EpochDataLoader):
         seen (set of str): The first image file of every volume that had a sample in this pass.
     """
 
+    # what is undone after inference is found in the metadata of single samples
+    takes_batches = False
+
     def __iter__(self):
         """Yield the batches, unchanged but for the marks in the metadata of their first channel."""
         self.seen = set()
@@ -61,7 +64,10 @@ class VolumeDataLoader(EpochDataLoader):
 
 
 class SegmentDataLoader(VolumeDataLoader):
-    """``VolumeDataLoader`` for the one volume of ``segment_volume``."""
+    """``VolumeDataLoader`` for the one volume of ``segment_volume``.
+
+    What its dataset has as ``marks`` (dict) is added to the metadata of the first channel of every sample.
+    """
 
     def __iter__(self):
         """Yield the batches.
@@ -71,7 +77,15 @@ class SegmentDataLoader(VolumeDataLoader):
         """
         if not len(self.dataset):
             raise NothingLeftError
-        return super().__iter__()
+        return self._marked()
+
+    def _marked(self):
+        marks = getattr(self.dataset, "marks", {})
+        for batch in super().__iter__():
+            for sample in batch[MetadataKW.INPUT_METADATA] if marks else ():
+                for key, value in marks.items():
+                    sample[0][key] = value
+            yield batch
 
 
 def _unit(metadata):

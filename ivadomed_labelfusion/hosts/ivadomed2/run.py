@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import contextvars
 import copy
 import random
 import shutil
@@ -16,15 +15,18 @@ import torch
 from loguru import logger
 
 from ivadomed_labelfusion.config.check import is_nested, raise_on_errors, uses_plugin
+from ivadomed_labelfusion.config.networks import uses_subvolumes
 from ivadomed_labelfusion.data import texts
 from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
-from ivadomed_labelfusion.files import read_json
+from ivadomed_labelfusion.files import check_stays_inside, read_json
+from ivadomed_labelfusion.hosts.ivadomed2.context import current_context, running
 from ivadomed_labelfusion.hosts.ivadomed2.notices import warn_of_ignored_dspace
+from ivadomed_labelfusion.hosts.ivadomed2.options import check_files, check_options
+from ivadomed_labelfusion.hosts.ivadomed2.parts import failure_of_loaded
 from ivadomed_labelfusion.hosts.ivadomed2.plan import RaterPlan
+from ivadomed_labelfusion.hosts.ivadomed2.speed.samples import Speed
 from ivadomed_labelfusion.locks import only_one
-
-_context = contextvars.ContextVar("ivadomed_labelfusion_context", default=None)
 
 
 def load_json(config_path):
@@ -78,8 +80,8 @@ def guarded(original, name):
         except KeyboardInterrupt:
             print("\nInterrupted. Add --resume-training to go on from the last checkpoint.", file=sys.stderr)
             return 130
-        except (RuntimeError, KeyError, ValueError) as error:
-            message = _known_message(error)
+        except Exception as error:
+            message = _known_message(error) or failure_of_loaded(error)
             if message is None:
                 raise
         print(f"{name()}: {message}", file=sys.stderr)
@@ -121,6 +123,8 @@ class StrictLogger:
 
 def _known_message(error):
     """Return what to do about an error of ivadomed that bad input causes, None for any other error."""
+    if not isinstance(error, RuntimeError | KeyError | ValueError):
+        return None
     text = str(error)
     first = text.strip().split("\n")[0]
     cures = {
@@ -136,7 +140,8 @@ def _known_message(error):
         "nothing. Use a smaller depth or a larger transformation.CenterCrop.size.",
         "more than 1 spatial element": "the network halves its input to one voxel. Use a smaller default_model.depth, "
         "or larger images or subvolumes.",
-        "metadata cannot be found": f"{text} Name contrasts, or a column of participants.tsv that has values.",
+        "metadata cannot be found": f"{text} FiLMedUnet.metadata, training_parameters.balance_samples.type and "
+        "loader_parameters.metadata_type must be contrasts, or a column of participants.tsv that has values.",
         "BIDSValidationError": f"a dataset of path_data is not valid BIDS: {first}",
         "BIDSDerivativesValidationError": f"the derivatives of a dataset of path_data are not valid BIDS: {first}",
         "channels, but got": f"the model does not fit the images of this configuration: {text}",
@@ -149,25 +154,11 @@ def run_command(original):
     """Wrap ``ivadomed.main.run_command``: remember the configuration of the run and seed every generator."""
 
     def wrapped(context, *args, **kwargs):
-        _check_options(**kwargs)
+        check_options(context, **kwargs)
         if uses_plugin(context) and context["command"] == "train":
             seed_everything(context["split_dataset"]["random_seed"])
-        _context.set(context)
-        missing = [path for path in _paths(context) if not Path(path).is_dir()]
-        if missing:
-            raise InputError(f"path_data (-pd) must be BIDS folders, but {', '.join(missing)} does not exist.")
-        for path in _paths(context):
-            if not Path(path, "dataset_description.json").is_file():
-                raise InputError(f"{path} must be a BIDS dataset, but it has no dataset_description.json.")
-        if context["command"] == "test" and not Path(context["path_output"], "best_model.pt").is_file():
-            raise InputError(f"{context['path_output']} has no best_model.pt. Train first, or check path_output (-po).")
-        old_model = context["training_parameters"].get("transfer_learning", {}).get("retrain_model")
-        if context["command"] == "train" and old_model and not Path(old_model).is_file():
-            raise InputError(
-                f"training_parameters.transfer_learning.retrain_model must be a model's file, got {old_model!r}."
-            )
-        for path in _paths(context):
-            texts.check_participants(path)
+        running.set(context)
+        check_files(context)
         column = context["split_dataset"]["split_method"]
         try:
             with texts.reading_over_marks(), _alone_in(Path(context["path_output"]), context["command"]):
@@ -181,20 +172,9 @@ def run_command(original):
                 f"split_dataset.split_method must be a column of participants.tsv, got {column!r}."
             ) from None
         finally:
-            _context.set(None)
+            running.set(None)
 
     return wrapped
-
-
-def _check_options(thr_increment=None, n_gif=0, overlap_2d=None, **_others):
-    """Refuse options of the command line that ivadomed would meet after hours of training, or work on for ever."""
-    # 0.001: a thousand thresholds are searched
-    if thr_increment is not None and not 0.001 <= thr_increment < 1:
-        raise InputError(f"--thr-increment (-t) must be a number from 0.001 to 1, got {thr_increment}.")
-    if not 0 <= n_gif <= 1000:
-        raise InputError(f"--gif (-g) must be a whole number from 0 to 1000, got {n_gif}.")
-    if overlap_2d is not None and (len(overlap_2d) != 2 or min(overlap_2d) < 0):
-        raise InputError(f"--overlap-2d must be two whole numbers of at least 0, got {overlap_2d}.")
 
 
 def _alone_in(folder, command):
@@ -202,13 +182,10 @@ def _alone_in(folder, command):
     if command == "segment":
         return contextlib.nullcontext()
     folder.mkdir(parents=True, exist_ok=True)
+    # models and checkpoints may be links: they are written beside and renamed onto the link
+    check_stays_inside(folder, spared=(".pt", ".pth.tar"))
     busy = f"Another training or test is writing into {folder} (path_output). Wait for it, or choose another."
     return only_one(folder / ".writing", busy=busy)
-
-
-def _paths(context):
-    paths = context["loader_parameters"]["path_data"]
-    return [paths] if isinstance(paths, str) else paths
 
 
 def seed_everything(seed):
@@ -218,19 +195,14 @@ def seed_everything(seed):
     torch.manual_seed(seed)
 
 
-def current_context():
-    """Return the configuration of the running command, or an empty dict outside of one."""
-    return _context.get() or {}
-
-
 def save_config_file(original):
     """Wrap ``ivadomed.main.save_config_file``: ``--segment`` looks for 3D subvolume sizes in one block only."""
 
     def wrapped(context, path_output):
         model = context["default_model"]
-        if not model.get("is_2d", True) and "Modified3DUNet" not in context:
+        if uses_subvolumes(context):
             sizes = {key: model[key] for key in ("length_3D", "stride_3D") if key in model}
-            context = {**context, "Modified3DUNet": {"applied": False, **sizes}}
+            context = {**context, "Modified3DUNet": {"applied": False, **sizes, **context.get("Modified3DUNet", {})}}
         original(context, path_output)
 
     return wrapped
@@ -312,8 +284,9 @@ def load_dataset(original):
 
     def wrapped(bids_df, data_list, transforms_params, *args, dataset_type="training", **kwargs):
         own = getattr(bids_df, "nested", None) is not None
+        bids_df = copy.copy(bids_df)
+        bids_df.speed = Speed.asked_for(kwargs, current_context(), dataset_type)
         if own:
-            bids_df = copy.copy(bids_df)
             bids_df.rater_plan = RaterPlan.from_transforms(transforms_params, dataset_type)
             bids_df.reference_method = settings_from_config(current_context()).reference
         dataset = original(bids_df, data_list, transforms_params, *args, dataset_type=dataset_type, **kwargs)

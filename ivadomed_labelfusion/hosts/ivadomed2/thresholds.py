@@ -48,7 +48,7 @@ def search_over_volumes(
     # steps such as 0.15000000000000002 are no thresholds that anybody chose
     thresholds = np.round(np.arange(0.0, 1.0, increment)[1:], 10)
     pairs = ((np.clip(ours, 0, 1), theirs >= 0.5) for ours, theirs in zip(predictions, truths, strict=True))
-    threshold, scores = threshold_search(pairs, thresholds=thresholds)
+    threshold, scores = threshold_search(pairs, thresholds=thresholds, class_axis=0)
     logger.info(f"Optimal threshold (definition volumes): {threshold}")
     best = int(np.flatnonzero(thresholds == threshold)[0])
     imed_metrics.plot_dice_thr(list(thresholds), list(scores), best, fname_out)

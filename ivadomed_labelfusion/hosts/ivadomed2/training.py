@@ -11,19 +11,32 @@ from torch.utils.data import DataLoader
 from ivadomed_labelfusion.environment import version_numbers
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.ivadomed2 import transfer
+from ivadomed_labelfusion.hosts.ivadomed2.context import current_context
 from ivadomed_labelfusion.hosts.ivadomed2.early_stopping import with_mode
 from ivadomed_labelfusion.hosts.ivadomed2.loading import TrainingTorch, read_checkpoint
+from ivadomed_labelfusion.hosts.ivadomed2.speed.batches import BatchSource, CountedSampler
 
 
 class EpochDataLoader(DataLoader):
-    """``DataLoader`` that tells its dataset when a pass over the data begins.
+    """``DataLoader`` that tells its dataset when a pass over the data begins, and asks it for whole batches.
 
     The epoch is set in the parent process before workers start, so draws do not depend on their number.
+
+    Attributes:
+        takes_batches (bool): Whether a dataset that makes whole batches is asked for them.
     """
 
-    def __init__(self, dataset, *args, pin_memory=False, **kwargs):
+    takes_batches = True
+
+    def __init__(self, dataset, *args, pin_memory=False, sampler=None, **kwargs):
+        if self.takes_batches and getattr(dataset, "makes_batches", False):
+            sampler = sampler if sampler is None else CountedSampler(sampler, len(dataset))
+            # on a GPU, batches lie there already
+            pin_memory = pin_memory and not dataset.on_gpu
+            dataset, kwargs["collate_fn"] = BatchSource(dataset), _as_it_is
         # pinning without a GPU only warns
-        super().__init__(dataset, *args, pin_memory=pin_memory and torch.cuda.is_available(), **kwargs)
+        pin_memory = pin_memory and torch.cuda.is_available()
+        super().__init__(dataset, *args, pin_memory=pin_memory, sampler=sampler, **kwargs)
 
     def __iter__(self):
         """Start the next epoch and iterate over its batches."""
@@ -32,13 +45,17 @@ class EpochDataLoader(DataLoader):
         return super().__iter__()
 
 
+def _as_it_is(batch):
+    return batch
+
+
 def train(original):
     """Wrap ``ivadomed.training.train`` so that ``--resume-training`` does only the epochs that are left.
 
     ivadomed itself trains all epochs again and lets a worse epoch replace the best model so far.
     """
 
-    def wrapped(model_params, dataset_train, dataset_val, training_params, path_output, *args, **kwargs):
+    def wrapped(model_params, dataset_train, dataset_val, training_params, path_output, device, *args, **kwargs):
         for role, samples in (("training", dataset_train), ("validation", dataset_val)):
             if samples is not None and not len(samples):
                 raise InputError(
@@ -47,6 +64,9 @@ def train(original):
                 )
         if dataset_val and kwargs.get("n_gif", 0) > len(dataset_val):
             raise InputError(f"--gif (-g) must be at most {len(dataset_val)}, the validation slices.")
+        for samples in (dataset_train, dataset_val):
+            if hasattr(samples, "make_batches_on"):
+                samples.make_batches_on(torch.device(device if kwargs.get("cuda_available", True) else "cpu"))
         checkpoint, done = Path(path_output, "checkpoint.pth.tar"), 0
         if kwargs.get("resume_training") and checkpoint.is_file():
             state = read_checkpoint(checkpoint)
@@ -57,15 +77,17 @@ def train(original):
             if times.get("early_stopping_mode") != "best":
                 # ivadomed counts the epochs without improvement from 0 again
                 times["early_stopping_patience"] -= state["patience_count"]
-            if getattr(dataset_train, "plan", None) is not None:
-                dataset_train.plan.epoch = done
+            if hasattr(dataset_train, "skip_epochs"):
+                dataset_train.skip_epochs(done)
             if isinstance(imed_training.torch, TrainingTorch):
                 imed_training.torch.best_validation_loss = state["validation_loss"]
                 imed_training.torch.best_epoch = done
         training_params = with_mode(training_params, imed_training.torch, done)
         try:
             with transfer.asking_for(model_params):
-                return original(model_params, dataset_train, dataset_val, training_params, path_output, *args, **kwargs)
+                return original(
+                    model_params, dataset_train, dataset_val, training_params, path_output, device, *args, **kwargs
+                )
         finally:
             if isinstance(imed_training.torch, TrainingTorch):
                 imed_training.torch.best_validation_loss, imed_training.torch.best_epoch = float("inf"), 0
@@ -84,10 +106,20 @@ def get_scheduler(original):
     return wrapped
 
 
+class NotWantedError(Exception):
+    """ivadomed logs why a model was not exported, and goes on."""
+
+
 def save_onnx_model(original):
-    """Wrap ``ivadomed.utils.save_onnx_model``: torch >= 2.9 no longer exports as it asks for, older ones do."""
+    """Wrap ``ivadomed.utils.save_onnx_model``: torch >= 2.9 no longer exports as it asks for, older ones do.
+
+    With ``training_parameters.export_onnx`` false nothing is exported, and an earlier export is removed.
+    """
 
     def wrapped(model, inputs, model_path):
+        if not current_context().get("training_parameters", {}).get("export_onnx", True):
+            Path(model_path).unlink(missing_ok=True)
+            raise NotWantedError("training_parameters.export_onnx is false, so none is written")
         # before 2.9 the exporter that is used here fails on up-sampling
         export = original if version_numbers(torch.__version__) < (2, 9) else _export_onnx
         export(model, inputs, model_path)

@@ -339,9 +339,9 @@ def test_a_step_that_binarises_soft_labels_stops_the_run(plugin, tmp_path, monke
         def __call__(self, sample, metadata=None):
             return [np.round(label) for label in sample], metadata
 
-    monkeypatch.setattr(transforms, "RandomReverse", Harden)
+    monkeypatch.setattr(transforms, "AdditiveGaussianNoise", Harden)
     data = make_dataset(tmp_path / "data", n_subjects=2)
-    config = plain("ms_softseg_average", data, tmp_path, transformation__RandomReverse={"applied_to": ["gt"]})
+    config = plain("ms_softseg_average", data, tmp_path, transformation__AdditiveGaussianNoise={"applied_to": ["gt"]})
     with pytest.raises(InputError, match="Harden binarises the averaged labels"):
         dataset(config, tmp_path)
 

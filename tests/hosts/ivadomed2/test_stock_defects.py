@@ -81,6 +81,7 @@ def test_suffixes_match_anywhere_in_the_path(tmp_path):
         path.rename(path.with_name(path.name.replace("_desc-rater1_label-GM_seg", "_GM-rater1")))
     config = make_config("scgm_conv_random", data, tmp_path / "out", labels=("GM",), contrasts=("T2starw",))
     config["loader_parameters"]["target_suffix"] = [["_GM-rater1", "_GM-rater10"]]
+    config["default_model"]["final_activation"] = "sigmoid"
     del config["transformation"]["SampleRater"]
     config["training_parameters"]["loss"] = {"name": "DiceLoss"}
 

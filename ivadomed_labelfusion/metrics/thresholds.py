@@ -1,10 +1,20 @@
 """From soft predictions to masks: a threshold for one class, argmax with the background for several."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.calibration import with_background
-from ivadomed_labelfusion.metrics.checks import Blocks, check_masks, check_prediction, check_same_shape, check_values
+from ivadomed_labelfusion.metrics.checks import (
+    Blocks,
+    check_masks,
+    check_prediction,
+    check_same_shape,
+    check_values,
+    with_classes,
+)
 from ivadomed_labelfusion.metrics.overlap import dice_of_counts
 
 DEFINITIONS = ("volumes", "ivadomed")
@@ -12,11 +22,12 @@ DEFINITIONS = ("volumes", "ivadomed")
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 
-def argmax_labels(prediction):
+def argmax_labels(prediction: ArrayLike, *, class_axis: int | None = None) -> NDArray:
     """Return the most probable class of each voxel, background p_0 = max(0, 1 - sum of classes) included.
 
     Args:
-        prediction (ndarray): ``(C, *spatial)``, foreground classes in [0, 1].
+        prediction (ndarray): ``(*spatial)``, foreground classes in [0, 1].
+        class_axis (int): Axis of the classes; None for one class, up to three dimensions.
 
     Returns:
         ndarray: ``(*spatial)`` uint8, 0 background and i for the i-th class. Ties go to the background, then to the
@@ -24,7 +35,12 @@ def argmax_labels(prediction):
 
     Raises:
         InputError: On NaN, values outside [0, 1], a missing class axis or more than 255 classes.
+
+    Example:
+        >>> argmax_labels([[0.2, 0.7], [0.3, 0.1]], class_axis=0)
+        array([0, 1], dtype=uint8)
     """
+    _, prediction = with_classes(class_axis, prediction=prediction)
     prediction = check_prediction("prediction", prediction)
     if prediction.shape[0] > 255:
         raise InputError(f"prediction must hold at most 255 classes, got {prediction.shape[0]}.")
@@ -37,23 +53,33 @@ def argmax_labels(prediction):
     return labels
 
 
-def binarize(prediction, *, threshold=None):
+def binarize(prediction: ArrayLike, *, threshold: float | None = None, class_axis: int | None = None) -> NDArray:
     """Return the binary masks of a soft prediction.
 
     Args:
-        prediction (ndarray): ``(C, *spatial)``, foreground classes in [0, 1].
+        prediction (ndarray): ``(*spatial)``, foreground classes in [0, 1].
         threshold (float): In (0, 1]: voxels >= threshold (compared in the prediction's own dtype) are set. None: argmax
             with the background, as ``argmax_labels``; for one class that is > 0.5.
+        class_axis (int): Axis of the classes; None for one class, up to three dimensions.
 
     Returns:
-        ndarray: ``(C, *spatial)`` bool.
+        ndarray: bool, of the prediction's shape.
 
     Raises:
         InputError: As ``argmax_labels``, for a threshold outside (0, 1], and for a threshold with several classes.
+
+    Example:
+        >>> binarize([0.2, 0.4, 0.6], threshold=0.4)
+        array([False,  True,  True])
     """
-    prediction = check_prediction("prediction", prediction)
+    plain, prediction = with_classes(class_axis, prediction=prediction)
+    masks = _masks(check_prediction("prediction", prediction), threshold)
+    return masks[0] if plain else np.moveaxis(masks, 0, class_axis or 0)
+
+
+def _masks(prediction, threshold):
     if threshold is None:
-        labels = argmax_labels(prediction)
+        labels = argmax_labels(prediction, class_axis=0)
         return np.stack([labels == index + 1 for index in range(prediction.shape[0])])
     check_threshold(threshold, prediction.shape[0])
     if prediction.size:
@@ -61,7 +87,7 @@ def binarize(prediction, *, threshold=None):
     return prediction >= prediction.dtype.type(threshold) if prediction.dtype.kind == "f" else prediction >= threshold
 
 
-def check_threshold(threshold, n_classes):
+def check_threshold(threshold: float, n_classes: int) -> None:
     """Refuse a threshold outside (0, 1], and any threshold for several classes, which argmax decides."""
     if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number) or not 0 < threshold <= 1:
         raise InputError(f"threshold must be a number in (0, 1], got {threshold!r}.")
@@ -72,7 +98,13 @@ def check_threshold(threshold, n_classes):
         )
 
 
-def threshold_search(pairs, *, thresholds=THRESHOLDS, definition="volumes"):
+def threshold_search(
+    pairs: Iterable[tuple[ArrayLike, ArrayLike]],
+    *,
+    thresholds: Sequence[float] = THRESHOLDS,
+    definition: str = "volumes",
+    class_axis: int | None = None,
+) -> tuple[float, NDArray]:
     """Return the threshold with the highest mean Dice over subjects (one class).
 
     Meant for the training and validation subjects of one model; the test subjects are then binarised with the result.
@@ -83,10 +115,11 @@ def threshold_search(pairs, *, thresholds=THRESHOLDS, definition="volumes"):
     equally good thresholds the highest. NaN where everything is empty.
 
     Args:
-        pairs (iterable): ``(prediction, reference)`` of each subject, ``(1, *spatial)`` in [0, 1] and binary of the
+        pairs (iterable): ``(prediction, reference)`` of each subject, ``(*spatial)`` in [0, 1] and binary of the
             same shape. It is read once and need not fit in memory.
         thresholds (sequence of float): Candidates in (0, 1]; steps of 0.05 by default.
         definition (str): One of `DEFINITIONS`.
+        class_axis (int): Axis of length 1 of arrays that have a class axis.
 
     Returns:
         tuple: ``(threshold, scores)``: the best candidate and the mean Dice of every candidate, a float64 array.
@@ -98,6 +131,10 @@ def threshold_search(pairs, *, thresholds=THRESHOLDS, definition="volumes"):
     References:
         Lemay et al. 2022, MELBA 2022:031, Section 2.3.4; Gros et al. 2021,
         doi 10.1016/j.media.2021.102038.
+
+    Example:
+        >>> threshold_search([([0.2, 0.4, 0.9], [0, 1, 1])])[0]
+        0.25
     """
     thresholds = np.asarray(thresholds, np.float64)
     if thresholds.ndim != 1 or not thresholds.size or not ((thresholds > 0) & (thresholds <= 1)).all():
@@ -108,7 +145,7 @@ def threshold_search(pairs, *, thresholds=THRESHOLDS, definition="volumes"):
         raise InputError(f"definition must be one of {', '.join(DEFINITIONS)}, got {definition!r}.")
     total, subjects, pair_seen = np.zeros(thresholds.size), np.zeros(thresholds.size, np.int64), False
     for prediction, reference in pairs:
-        dice, empty = _dice_over_thresholds(prediction, reference, thresholds)
+        dice, empty = _dice_over_thresholds(prediction, reference, thresholds, class_axis)
         counted = ~empty if definition == "ivadomed" else np.ones_like(empty)
         total += np.where(counted, dice, 0)
         subjects += counted
@@ -122,7 +159,8 @@ def threshold_search(pairs, *, thresholds=THRESHOLDS, definition="volumes"):
     return float(thresholds[best[-1 if definition == "ivadomed" else 0]]), scores
 
 
-def _dice_over_thresholds(prediction, reference, thresholds):
+def _dice_over_thresholds(prediction, reference, thresholds, class_axis):
+    _, prediction, reference = with_classes(class_axis, prediction=prediction, reference=reference)
     prediction = check_prediction("prediction", prediction)
     reference = check_masks("reference", reference)
     check_same_shape("prediction", prediction, "reference", reference)

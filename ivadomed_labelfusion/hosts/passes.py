@@ -33,7 +33,7 @@ class Passes:
         Args:
             index (int): The sample's place in the dataset.
         """
-        asking = _asking_loader()
+        asking = asking_loader()
         if asking is None:
             return 0
         base_seed, workers_live_on = asking
@@ -53,9 +53,9 @@ class Passes:
         return count
 
 
-def _asking_loader():
+def asking_loader():
     """Return ``(base seed of the pass, whether its workers outlive it)``, or None if no loader is asking."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__")
         if module == _WORKERS and "persistent_workers" in frame.f_locals:

@@ -10,17 +10,17 @@ from ivadomed_labelfusion.metrics import THRESHOLDS, argmax_labels, binarize, di
 def test_argmax_includes_the_background():
     prediction = np.array([[0.30, 0.40, 0.5, 0.1, 1.0], [0.25, 0.35, 0.5, 0.2, 0.0]])
     # backgrounds are 0.45, 0.25, 0, 0.7, 0
-    np.testing.assert_array_equal(argmax_labels(prediction), [0, 1, 1, 0, 1])
-    np.testing.assert_array_equal(binarize(prediction), [[0, 1, 1, 0, 1], [0, 0, 0, 0, 0]])
-    assert argmax_labels(np.array([[0.5]]))[0] == 0
+    np.testing.assert_array_equal(argmax_labels(prediction, class_axis=0), [0, 1, 1, 0, 1])
+    np.testing.assert_array_equal(binarize(prediction, class_axis=0), [[0, 1, 1, 0, 1], [0, 0, 0, 0, 0]])
+    assert argmax_labels(np.array([[0.5]]), class_axis=0)[0] == 0
 
 
 def test_threshold_is_compared_in_the_predictions_dtype():
     for dtype in (np.float32, np.float64):
         values = np.array(THRESHOLDS, dtype)[None]
         for index, threshold in enumerate(THRESHOLDS):
-            assert binarize(values, threshold=threshold).sum() == len(THRESHOLDS) - index
-    np.testing.assert_array_equal(binarize(np.array([[0, 1]], np.uint8), threshold=0.3), [[False, True]])
+            assert binarize(values, threshold=threshold, class_axis=0).sum() == len(THRESHOLDS) - index
+    np.testing.assert_array_equal(binarize(np.array([[0, 1]], np.uint8), threshold=0.3, class_axis=0), [[False, True]])
 
 
 def test_threshold_search_finds_the_best_mean_dice():
@@ -30,14 +30,17 @@ def test_threshold_search_finds_the_best_mean_dice():
         truth = rng.random((1, 20, 20)) < 0.2
         prediction = np.clip(0.3 * truth + 0.2 * rng.random(truth.shape), 0, 1).astype(np.float32)
         pairs.append((prediction, truth))
-    best, scores = threshold_search(iter(pairs))
-    expected = [np.mean([dice(binarize(p, threshold=t), s)[0] for p, s in pairs]) for t in THRESHOLDS]
+    best, scores = threshold_search(iter(pairs), class_axis=0)
+    expected = [
+        np.mean([dice(binarize(p, threshold=t, class_axis=0), s, class_axis=0)[0] for p, s in pairs])
+        for t in THRESHOLDS
+    ]
     np.testing.assert_allclose(scores, expected, atol=1e-12)
     assert best == THRESHOLDS[int(np.argmax(expected))] == pytest.approx(0.25, abs=0.051)
 
 
 def test_threshold_search_takes_the_lowest_of_equals():
-    best, scores = threshold_search([(np.array([[0.0, 1.0]]), np.array([[0, 1]]))])
+    best, scores = threshold_search([(np.array([[0.0, 1.0]]), np.array([[0, 1]]))], class_axis=0)
     assert best == 0.05
     assert (scores == 1).all()
     assert len(scores) == 19
@@ -46,14 +49,17 @@ def test_threshold_search_takes_the_lowest_of_equals():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: binarize(np.zeros((2, 4)), threshold=0.5), "several classes"),
-        (lambda: binarize(np.zeros((1, 4)), threshold=0), r"\(0, 1\]"),
-        (lambda: binarize(np.full((1, 4), np.nan), threshold=0.5), "finite"),
-        (lambda: argmax_labels(np.full((1, 4), 2.0)), r"\[0, 1\]"),
-        (lambda: threshold_search([]), "at least one"),
-        (lambda: threshold_search([(np.zeros((2, 4)), np.zeros((2, 4)))]), "one class"),
-        (lambda: threshold_search([(np.zeros((1, 4)), np.zeros((1, 4)))], thresholds=[0.5, 0.4]), "increase"),
-        (lambda: threshold_search([(np.zeros((1, 4)), np.zeros((1, 4)))], thresholds=[0.0]), r"\(0, 1\]"),
+        (lambda: binarize(np.zeros((2, 4)), threshold=0.5, class_axis=0), "several classes"),
+        (lambda: binarize(np.zeros((1, 4)), threshold=0, class_axis=0), r"\(0, 1\]"),
+        (lambda: binarize(np.full((1, 4), np.nan), threshold=0.5, class_axis=0), "finite"),
+        (lambda: argmax_labels(np.full((1, 4), 2.0), class_axis=0), r"\[0, 1\]"),
+        (lambda: threshold_search([], class_axis=0), "at least one"),
+        (lambda: threshold_search([(np.zeros((2, 4)), np.zeros((2, 4)))], class_axis=0), "one class"),
+        (
+            lambda: threshold_search([(np.zeros((1, 4)), np.zeros((1, 4)))], thresholds=[0.5, 0.4], class_axis=0),
+            "increase",
+        ),
+        (lambda: threshold_search([(np.zeros((1, 4)), np.zeros((1, 4)))], thresholds=[0.0], class_axis=0), r"\(0, 1\]"),
     ],
 )
 def test_bad_input_is_refused(call, message):
@@ -81,21 +87,21 @@ def test_ivadomeds_definition_is_ivadomeds_search():
     # a volume with nothing in it, and one whose prediction is in the way at low thresholds only
     pairs += [(np.zeros((1, 6, 5)), np.zeros((1, 6, 5), bool)), (np.full((1, 6, 5), 0.3), np.zeros((1, 6, 5), bool))]
     thresholds = [0.1, 0.2, 0.35, 0.5, 0.9]
-    best, scores = threshold_search(pairs, thresholds=thresholds, definition="ivadomed")
+    best, scores = threshold_search(pairs, thresholds=thresholds, definition="ivadomed", class_axis=0)
     expected, theirs = ivadomeds_search(pairs, thresholds)
     assert best == expected
     np.testing.assert_allclose(scores, theirs)
-    ours, _ = threshold_search(pairs, thresholds=thresholds)
-    assert ours == threshold_search(pairs, thresholds=thresholds, definition="volumes")[0]
+    ours, _ = threshold_search(pairs, thresholds=thresholds, class_axis=0)
+    assert ours == threshold_search(pairs, thresholds=thresholds, definition="volumes", class_axis=0)[0]
 
 
 def test_definitions_differ_in_ties_and_empty_volumes():
     tied = [(np.array([[0.0, 1.0]]), np.array([[0, 1]]))]
-    assert threshold_search(tied)[0] == THRESHOLDS[0]
-    assert threshold_search(tied, definition="ivadomed")[0] == THRESHOLDS[-1]
+    assert threshold_search(tied, class_axis=0)[0] == THRESHOLDS[0]
+    assert threshold_search(tied, definition="ivadomed", class_axis=0)[0] == THRESHOLDS[-1]
     empty = (np.zeros((1, 2)), np.zeros((1, 2), bool))
-    assert threshold_search([*tied, empty])[1][0] == 1
+    assert threshold_search([*tied, empty], class_axis=0)[1][0] == 1
     with pytest.raises(InputError, match="not empty"):
-        threshold_search([empty], definition="ivadomed")
+        threshold_search([empty], definition="ivadomed", class_axis=0)
     with pytest.raises(InputError, match="definition must be one of volumes, ivadomed"):
-        threshold_search(tied, definition="slices")
+        threshold_search(tied, definition="slices", class_axis=0)

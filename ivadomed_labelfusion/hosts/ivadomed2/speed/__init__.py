@@ -1,0 +1,1 @@
+"""Training at the speed of the hardware: what ivadomed does sample by sample, done for whole batches."""
