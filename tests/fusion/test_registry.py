@@ -10,13 +10,12 @@ from typing import Annotated, Literal
 import nibabel
 import numpy as np
 import pytest
-from ivadomed_labelfusion.config.values import KINDS
 
 import ivadomed_labelfusion
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.cli import main
 from ivadomed_labelfusion.cli.fuse import get_parser
-from ivadomed_labelfusion.config.keys import KNOWN_KEYS
+from ivadomed_labelfusion.config.keys import SCHEMA
 from ivadomed_labelfusion.data.fused import write_fused
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import Consensus, Limits, Patterns
@@ -163,8 +162,7 @@ def test_options_are_read_from_the_signature():
 def test_every_option_is_a_flag_and_a_checked_key(name, option):
     flags = {action.dest: action for action in get_parser()._actions}
     assert flags[name].type is option.kind
-    assert name in KNOWN_KEYS["transformation"]["FuseRaters"]
-    kind = KINDS["transformation"]["FuseRaters"][name]
+    kind = SCHEMA["transformation"]["FuseRaters"][name]
     for value in (-1, 0, 0.5, 1, 7, True, "1", "lowest", [1]):
         expected = option.fits(value) and not isinstance(value, bool)
         assert (kind.complaint(value) is None) == expected, value
