@@ -41,14 +41,24 @@ class Coding:
     exact: bool
     low: float
     high: float
-    examples: tuple
+    examples: tuple[float, ...]
 
     def binary(self, values: np.ndarray) -> np.ndarray:
-        """Return values of this mask as bool."""
+        """Return values of this mask as bool.
+
+        >>> mask = np.array([0, 255, 254.99])
+        >>> coding_of(lambda: [mask], "rater1").binary(mask).tolist()
+        [False, True, True]
+        """
         return values != 0 if self.exact else values > self.foreground / 2
 
     def soft(self, values: np.ndarray) -> np.ndarray:
-        """Return values of this mask as float32 in [0, 1], where soft values are allowed."""
+        """Return values of this mask as float32 in [0, 1], where soft values are allowed.
+
+        >>> mask = np.array([0, 0.5, 1.00002])
+        >>> coding_of(lambda: [mask], "rater1").soft(mask).tolist()
+        [0.0, 0.5, 1.0]
+        """
         if self.kind == BINARY:
             return self.binary(values).astype(np.float32)
         return np.clip(np.asarray(values, np.float32), 0, 1)
@@ -66,6 +76,12 @@ def coding_of(blocks: Blocks, name: str) -> Coding:
 
     Raises:
         InputError: If the dtype is not real numbers (complex, RGB), or a value is NaN or infinite.
+
+    >>> coding = coding_of(lambda: [np.array([0, 255, 255])], "rater1")
+    >>> coding.kind, coding.foreground, coding.exact
+    ('binary', 255.0, False)
+    >>> coding_of(lambda: [np.array([0, 1, 2])], "rater1").kind
+    'labels'
     """
     low, high, exact = np.inf, -np.inf, True
     for values in blocks():
@@ -87,7 +103,7 @@ def coding_of(blocks: Blocks, name: str) -> Coding:
     return _inexact(blocks, low, high)
 
 
-def _inexact(blocks, low, high):
+def _inexact(blocks: Blocks, low: float, high: float) -> Coding:
     """Return the coding of values other than exactly 0 and 1."""
     scale = 1.0 if abs(high - 1) <= TOLERANCE or abs(high) <= TOLERANCE else high
     is_two, is_whole, found = scale > 0, low >= -TOLERANCE, np.empty(0)
@@ -108,7 +124,7 @@ def _inexact(blocks, low, high):
     return Coding(SOFT if soft else OTHER, foreground=0.0, **shared)
 
 
-def _numbers_a_class(value):
+def _numbers_a_class(value: float) -> bool:
     return abs(value - round(value)) <= TOLERANCE and round(value) in CLASS_NUMBERS
 
 
@@ -119,6 +135,9 @@ def refusal(coding: Coding, name: str, cure: str = "") -> str:
         coding (Coding): Its values.
         name (str): The mask: file, rater, class.
         cure (str): What the command at hand offers for label maps and soft masks; empty gives general advice.
+
+    >>> refusal(coding_of(lambda: [np.array([0.0, 0.3, 0.9])], "rater1"), "rater1", "Average it.")
+    'Masks must hold 0 and 1, rater1 holds 0, 0.3, 0.9. Average it.'
     """
     shown = ", ".join(f"{value:.6g}" for value in coding.examples[:6]) + (", ..." if len(coding.examples) > 6 else "")
     message = f"Masks must hold 0 and 1, {name} holds {shown}."
@@ -139,6 +158,9 @@ def coding_note(codings: dict[str, Coding]) -> str:
 
     Args:
         codings (dict): Name of a mask to its coding.
+
+    >>> coding_note({"rater1": coding_of(lambda: [np.array([0, 255])], "rater1")})
+    'Masks coded 0 and 255 are read as 0 and 1: rater1.'
     """
     groups: dict[str, list[str]] = {}
     for name, coding in codings.items():
@@ -149,7 +171,7 @@ def coding_note(codings: dict[str, Coding]) -> str:
     return f"Masks {'; '.join(parts)}." if parts else ""
 
 
-def _listed(names):
+def _listed(names: list[str]) -> str:
     if len(names) <= 10:
         return ", ".join(names)
     return f"{', '.join(names[:5])} and {len(names) - 5} more"

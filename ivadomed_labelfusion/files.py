@@ -71,6 +71,42 @@ def resolve(path):
         raise InputError(f"{path} must lead somewhere, but its links lead in a circle. Remove them.") from None
 
 
+def check_stays_inside(folder, *, spared=()):
+    """Check that what a program writes below a folder stays there: no link out of it, and no pipe or device.
+
+    Links within the folder are fine, and those into the store of git-annex, which nobody writes through.
+
+    Args:
+        folder (str or Path): Where a program is about to write. It may be a link itself, or be missing.
+        spared (tuple of str): Endings of files that are replaced, never written into, and so may be links.
+
+    Raises:
+        InputError: Names the first that is found, where it leads, and what to do.
+    """
+    root = Path(os.path.realpath(folder))
+    below = [root]
+    while below:
+        here = below.pop()
+        try:
+            entries = list(os.scandir(here))
+        # not there yet, or gone meanwhile
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below.append(Path(entry.path))
+            elif entry.is_symlink():
+                target = Path(os.path.realpath(entry.path))
+                kept = "annex" in target.parts or (entry.name.endswith(spared) and not target.is_dir())
+                if not (target.is_relative_to(root) or kept):
+                    raise InputError(
+                        f"{entry.path} is a link out of {folder}, to {target}, through which files would be written "
+                        "there. Put what it leads to in its place, or delete it."
+                    )
+            elif not entry.is_file(follow_symlinks=False) and os.path.lexists(entry.path):
+                raise InputError(f"{entry.path} must be a file or folder, got a pipe or device. Delete it.")
+
+
 def read_json(path):
     """Return the content of a JSON file, with or without a byte-order mark.
 

@@ -1,9 +1,11 @@
 """Who works where: locks on files, and leftovers of programs that were killed."""
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -52,12 +54,12 @@ def only_one(path, *, busy, mark=False):
         bool: Whether the file was there already: what was done under the lock was cut short.
 
     Raises:
-        InputError: If another program holds it.
+        InputError: If another program holds it, or if a link, folder or pipe lies in its place.
     """
     path = Path(path)
     found = path.exists()
     while True:
-        with open(path, "a", encoding="utf-8") as stream:
+        with _open_lock(path) as stream:
             if not try_lock(stream):
                 raise InputError(busy)
             # whoever held the lock before may have removed the file between opening and locking
@@ -71,6 +73,24 @@ def only_one(path, *, busy, mark=False):
                 raise
             path.unlink(missing_ok=True)
             return
+
+
+def _open_lock(path):
+    """Open a lock file for writing; create it, but not where a link leads, and do not wait for a pipe."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise InputError(_no_lock_file(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(_no_lock_file(path))
+    return open(descriptor, "w", encoding="utf-8")
+
+
+def _no_lock_file(path):
+    return f"{path} must be a plain file, a sign of work going on, got a link, folder, pipe or device. Delete it."
 
 
 def _is_at(descriptor, path):

@@ -6,13 +6,22 @@ access is the "random sampling" of Jungo et al. 2018 and of Lemay et al. 2022 (M
 """
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
 
 POLICIES = ("uniform", "balanced", "weighted")
 
 
-def draw_rater(n_raters, *, policy="uniform", seed, case, epoch, weights=None):
+def draw_rater(
+    n_raters: int,
+    *,
+    policy: str = "uniform",
+    seed: int,
+    case: int | tuple[int, ...],
+    epoch: int,
+    weights: ArrayLike | None = None,
+) -> int:
     """Draw the rater whose masks a case is trained on in an epoch.
 
     Args:
@@ -29,6 +38,11 @@ def draw_rater(n_raters, *, policy="uniform", seed, case, epoch, weights=None):
 
     Raises:
         InputError: If an argument is out of its range.
+
+    >>> sorted(draw_rater(3, policy="balanced", seed=1, case=0, epoch=epoch) for epoch in range(3))
+    [0, 1, 2]
+    >>> draw_rater(3, policy="weighted", seed=1, case=(0, 4), epoch=7, weights=[0, 0, 2])
+    2
     """
     if n_raters < 1:
         raise InputError("Sampling needs at least one rater, got none.")
@@ -44,11 +58,14 @@ def draw_rater(n_raters, *, policy="uniform", seed, case, epoch, weights=None):
     return int(generator.choice(n_raters, p=normalised_weights(weights, n_raters)))
 
 
-def normalised_weights(weights, n_raters):
+def normalised_weights(weights: ArrayLike | None, n_raters: int) -> NDArray[np.float64]:
     """Return ``weights`` as float64 probabilities of shape ``(n_raters,)`` that sum to 1.
 
     Raises:
         InputError: If the number does not match, one is negative or not finite, or all are zero.
+
+    >>> normalised_weights([1, 3], 2).tolist()
+    [0.25, 0.75]
     """
     values = np.asarray(weights, dtype=np.float64) if weights is not None else np.empty(0)
     if values.shape != (n_raters,):
@@ -58,7 +75,7 @@ def normalised_weights(weights, n_raters):
     return values / values.sum()
 
 
-def youden_weights(sensitivity, specificity):
+def youden_weights(sensitivity: ArrayLike, specificity: ArrayLike) -> NDArray[np.float64]:
     """Return weights from STAPLE's performance estimates: Youden's index, averaged over classes.
 
     Args:
@@ -68,10 +85,13 @@ def youden_weights(sensitivity, specificity):
     Returns:
         ndarray: ``(n_raters,)`` float64; sensitivity + specificity - 1 clipped at 0. All raters weigh the same if none
         is better than chance.
+
+    >>> youden_weights([0.75, 0.5], [1.0, 0.5]).tolist()
+    [0.75, 0.0]
     """
     youden = np.clip(np.atleast_2d(np.asarray(sensitivity) + np.asarray(specificity) - 1.0), 0.0, 1.0).mean(axis=0)
     return youden if youden.sum() > 0 else np.ones_like(youden)
 
 
-def _generator(*key):
+def _generator(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))

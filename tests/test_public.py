@@ -44,7 +44,7 @@ def test_type_checkers_see_the_same_names_from_the_same_places():
 
 
 def test_no_function_hides_a_module():
-    for room in ("", "metrics", "stats", "evaluation", "plots"):
+    for room in ("", "fusion", "metrics", "stats", "evaluation", "plots"):
         package = importlib.import_module(f"ivadomed_labelfusion.{room}".rstrip("."))
         folder = Path(package.__file__).parent
         modules = {path.stem for path in folder.glob("*.py")} | {

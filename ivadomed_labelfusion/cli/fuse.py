@@ -238,6 +238,12 @@ def _fuse_dataset(arguments, options):
             overwrite=arguments.overwrite,
             progress=progress,
         )
+    _say(result, arguments.bids)
+    return 0
+
+
+def _say(result, bids_dir):
+    """Print what was done to a dataset."""
     for image_stem, notes in sorted(result.notes.items()):
         for note in notes:
             print(f"Note: {image_stem}: {note}", file=sys.stderr)
@@ -245,10 +251,9 @@ def _fuse_dataset(arguments, options):
         print(f"Note: {result.coding_note}", file=sys.stderr)
     print(f"{len(result.written)} files written, {len(result.up_to_date)} up to date.")
     for path in result.written[:4]:
-        print(f"  {os.path.relpath(path, arguments.bids)}")
+        print(f"  {os.path.relpath(path, bids_dir)}")
     if len(result.written) > 4:
-        print(f"  ... and {len(result.written) - 4} more below {Path(arguments.bids) / 'derivatives'}")
-    return 0
+        print(f"  ... and {len(result.written) - 4} more below {Path(bids_dir) / 'derivatives'}")
 
 
 class _progress:

@@ -107,13 +107,12 @@ def _add(commands, name, text):
 
 
 def _add_common(parser):
-    from ivadomed_labelfusion.fusion import METHODS
-
     parser.add_argument("out", metavar="OUT", help="the BIDS dataset to write")
     parser.add_argument("--subjects", nargs="+", metavar="NAME", help="keep these only; patterns such as 'ucl*' work")
     parser.add_argument(
-        "--fuse", nargs="+", metavar="METHOD", default=(), help=f"also write the raters fused: {', '.join(METHODS)}"
-    )
+        "--fuse", nargs="+", metavar="METHOD", default=(),
+        help="also write the raters fused, by methods of 'ivadomed_labelfusion fuse --help': staple, average, ...",
+    )  # fmt: skip
     parser.add_argument(
         "--roi", metavar="WHAT",
         help="also write a region of interest for ROICrop: raters (around their masks, label-based), brain (MSSEG: its "

@@ -10,21 +10,21 @@ from dataclasses import dataclass
 
 from ivadomed_labelfusion.config.contrasts import empty_contrasts, unknown_contrasts
 from ivadomed_labelfusion.config.keys import (
-    CHOICES,
     FUSION_COMMON,
-    KNOWN_KEYS,
     MODELS,
     NULLABLE,
     OVERLAP_LOSSES,
     PLUGIN_MODELS,
     PLUGIN_TRANSFORMS,
+    SCHEMA,
     TRANSFORM_COMMON,
 )
+from ivadomed_labelfusion.config.kinds import is_number
 from ivadomed_labelfusion.config.networks import wrong_networks
 from ivadomed_labelfusion.config.optimisation import wrong_loss, wrong_schedule
 from ivadomed_labelfusion.config.outputs import wrong_outputs
+from ivadomed_labelfusion.config.schema import choices, wrong_values
 from ivadomed_labelfusion.config.transformations import wrong_transformations
-from ivadomed_labelfusion.config.values import is_number, wrong_values
 from ivadomed_labelfusion.data.raters import rater_clash
 from ivadomed_labelfusion.errors import InputError
 
@@ -63,7 +63,7 @@ def check_config(config):
         return [Problem("error", "configuration", f"must be a JSON object, got {type(config).__name__}.")]
     problems = []
     level = "error" if uses_plugin(config) else "warning"
-    _unknown_keys(config, KNOWN_KEYS, "", level, problems)
+    _unknown_keys(config, SCHEMA, "", level, problems)
     if any(problem.message.startswith("must be") for problem in problems):
         # the checks below rely on the sections being objects
         return problems
@@ -134,7 +134,7 @@ def _unknown_keys(mapping, known, prefix, level, problems):
         path = f"{prefix}{key}"
         if key not in known:
             problems.append(Problem(level, path, f"unknown key, nothing reads it.{_nearest(key, known)}"))
-        elif known[key]:
+        elif isinstance(known[key], Mapping):
             if isinstance(value, Mapping):
                 _unknown_keys(value, known[key], f"{path}.", level, problems)
             elif value is not None or not (path in NULLABLE if level == "warning" else prefix == "transformation."):
@@ -218,8 +218,8 @@ def _check_fusion(config):
 
 def _choice(key, value):
     """Find a word that is not among the choices of a key."""
-    if value not in CHOICES[key]:
-        yield key, f"must be one of {', '.join(CHOICES[key])}, got {value!r}."
+    if value not in choices(key):
+        yield key, f"must be one of {', '.join(choices(key))}, got {value!r}."
 
 
 def _check_sampling(config):
@@ -229,7 +229,7 @@ def _check_sampling(config):
     options = _section(transformation, "SampleRater")
     for name in ("policy", "unit", "validation"):
         key = f"transformation.SampleRater.{name}"
-        yield from _choice(key, options.get(name, CHOICES[key][0]))
+        yield from _choice(key, options.get(name, choices(key)[0]))
     seed = options.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         yield "transformation.SampleRater.seed", f"must be a whole number >= 0, got {seed!r}."

@@ -1,45 +1,14 @@
-"""Every key that ivadomed 2.9 or this plugin reads in a configuration file.
+"""Every key that ivadomed 2.9 or this plugin reads in a configuration file, and what its value must be: `SCHEMA`.
 
-A section maps its keys to the keys one level below, to None where anything may follow, or to an empty dict for a plain
-value. A contract test compares the table with the installed ivadomed.
+Where a wrong value would end in an error of ivadomed's own, or in silence, its `Kind` says what is right. A contract
+test compares the table with the installed ivadomed.
 """
 
-from ivadomed_labelfusion.fusion import all_options
+from dataclasses import replace
 
-VALUE = {}
-ANY = None
-
-# keys that any entry of "transformation" may have beside its own parameters
-TRANSFORM_COMMON = ("applied_to", "dataset_type", "preprocessing")
-
-# name -> parameters
-TRANSFORMS = {
-    "Resample": ("hspace", "wspace", "dspace"),
-    "NormalizeInstance": (),
-    "CenterCrop": ("size",),
-    "ROICrop": ("size",),
-    "BoundingBoxCrop": ("size",),
-    "DilateGT": ("dilation_factor",),
-    "RandomAffine": ("degrees", "translate", "scale"),
-    "RandomReverse": (),
-    "RandomShiftIntensity": ("shift_range", "prob"),
-    "ElasticTransform": ("alpha_range", "sigma_range", "p"),
-    "AdditiveGaussianNoise": ("mean", "std"),
-    "Clahe": ("clip_limit", "kernel_size"),
-    "HistogramClipping": ("min_percentile", "max_percentile"),
-    "RandomGamma": ("log_gamma_range", "p"),
-    "RandomBiasField": ("coefficients", "order", "p"),
-    "RandomBlur": ("sigma_range", "p"),
-    "NumpyToTensor": (),
-}
-
-# parameters of FuseRaters besides the options of its method
-FUSION_COMMON = ("method", "multiclass", "region", "margin", "weights")
-
-PLUGIN_TRANSFORMS = {
-    "FuseRaters": (*FUSION_COMMON, *all_options()),
-    "SampleRater": ("policy", "unit", "seed", "weights", "validation"),
-}
+from ivadomed_labelfusion.config import kinds
+from ivadomed_labelfusion.config.kinds import Kind
+from ivadomed_labelfusion.fusion import METHODS, all_options
 
 # name -> parameters
 LOSS_PARAMETERS = {
@@ -78,153 +47,243 @@ MODELS = ("Unet", "FiLMedUnet", "HeMISUnet", "Modified3DUNet", "UNet3D", "Countc
 
 PLUGIN_MODELS = ("SoftSegUnet", "SoftSegModified3DUNet")
 
-_MODEL = dict.fromkeys(
-    (
-        "applied",
-        "name",
-        "dropout_rate",
-        "bn_momentum",
-        "depth",
-        "is_2d",
-        "final_activation",
-        "n_filters",
-        "length_2D",
-        "stride_2D",
-        "length_3D",
-        "stride_3D",
-        "in_channel",
-        "out_channel",
-        "n_metadata",
-        "metadata",
-        "film_layers",
-        "film_onehotencoder",
-        "attention",
-        "missing_probability",
-        "missing_probability_growth",
-        "contrasts",
-        "target_lst",
-        "roi_lst",
-        "path_hdf5",
-        "csv_path",
-        "ram",
-        "folder_name",
-        "multichannel",
+_MODEL = {
+    "name": kinds.TEXT,
+    "applied": kinds.FLAG,
+    "depth": kinds.at_most(kinds.COUNT, 20),
+    "n_filters": kinds.at_most(kinds.COUNT, 4096),
+    "dropout_rate": kinds.SHARE,
+    "bn_momentum": kinds.SHARE,
+    "is_2d": kinds.FLAG,
+    "length_2D": kinds.at_most(kinds.PATCH, 10_000),
+    "stride_2D": kinds.at_most(kinds.PATCH, 10_000),
+    "length_3D": kinds.at_most(kinds.PATCH, 10_000),
+    "stride_3D": kinds.at_most(kinds.PATCH, 10_000),
+    "in_channel": kinds.at_most(kinds.COUNT, 10_000),
+    "out_channel": kinds.at_most(kinds.COUNT, 10_000),
+    "n_metadata": kinds.at_most(kinds.WHOLE, 10_000),
+    "attention": kinds.FLAG,
+    "missing_probability": kinds.SHARE,
+    "missing_probability_growth": kinds.at_most(kinds.NOT_NEGATIVE, 1e6),
+    "film_layers": Kind(
+        "a list of 0 and 1",
+        kinds.list_of(lambda layer: kinds.is_whole(layer) and layer in (0, 1)),
+        kinds.array({"enum": [0, 1], "type": "integer"}),
     ),
-    ANY,
-)
-
-# what keys may say that take one of a few words
-CHOICES = {
-    "loader_parameters.slice_axis": ("axial", "sagittal", "coronal"),
-    "training_parameters.loss.name": LOSSES,
-    "training_parameters.scheduler.lr_scheduler.name": (
-        "CosineAnnealingLR",
-        "CosineAnnealingWarmRestarts",
-        "CyclicLR",
-    ),
-    "default_model.name": MODELS + PLUGIN_MODELS,
-    "default_model.normalization": ("batch", "sample", "running"),
-    "transformation.SampleRater.policy": ("uniform", "balanced", "weighted"),
-    "transformation.SampleRater.unit": ("slice", "volume"),
-    "transformation.SampleRater.validation": ("sampled", "average"),
-}
-
-KNOWN_KEYS = {
-    # for editors, see `ivadomed_labelfusion check --schema`
-    "$schema": VALUE,
-    "command": VALUE,
-    "gpu_ids": VALUE,
-    "path_output": VALUE,
-    "model_name": VALUE,
-    "debugging": VALUE,
-    "log_file": VALUE,
-    # written by ivadomed into the configuration it saves
-    "training_sha256": ANY,
-    # names from before ivadomed 2.7, which ivadomed renames itself
-    "log_directory": VALUE,
-    "bids_path": VALUE,
-    "object_detection_params": dict.fromkeys(
-        ("object_detection_path", "safety_factor", "gpu_ids", "path_output"), VALUE
-    ),
-    "wandb": dict.fromkeys(("wandb_api_key", "project_name", "group_name", "run_name", "log_grads_every"), VALUE),
-    "loader_parameters": {
-        "path_data": VALUE,
-        "bids_path": VALUE,
-        "bids_config": VALUE,
-        "bids_validate": VALUE,
-        "subject_selection": dict.fromkeys(("n", "metadata", "value"), VALUE),
-        "target_suffix": VALUE,
-        "target_ground_truth": VALUE,
-        "target_sessions": VALUE,
-        "extensions": VALUE,
-        "roi_params": dict.fromkeys(("suffix", "slice_filter_roi"), VALUE),
-        "contrast_params": {"training_validation": VALUE, "testing": VALUE, "balance": ANY, "contrast_lst": VALUE},
-        "slice_filter_params": dict.fromkeys(
-            (
-                "filter_empty_mask",
-                "filter_empty_input",
-                "filter_absent_class",
-                "filter_classification",
-                "classifier_path",
-            ),
-            VALUE,
+    "multichannel": kinds.FLAG,
+    **dict.fromkeys(
+        (
+            "final_activation",
+            "metadata",
+            "film_onehotencoder",
+            "contrasts",
+            "target_lst",
+            "roi_lst",
+            "path_hdf5",
+            "csv_path",
+            "ram",
+            "folder_name",
         ),
-        "patch_filter_params": dict.fromkeys(("filter_empty_mask", "filter_empty_input", "filter_absent_class"), VALUE),
-        "slice_axis": VALUE,
-        "multichannel": VALUE,
-        "soft_gt": VALUE,
-        "is_input_dropout": VALUE,
-        "metadata_type": VALUE,
-        "allow_missing_raters": VALUE,
-        "fast_loader": VALUE,
+        kinds.UNCHECKED,
+    ),
+}
+# what any entry of "transformation" may have beside its own parameters
+_COMMON = {"applied_to": kinds.APPLIED, "dataset_type": kinds.ROLES, "preprocessing": kinds.FLAG}
+_CROP = {"size": kinds.at_most(kinds.SIZE, 10_000)}
+_SPACE = kinds.at_most(kinds.POSITIVE, 1000)
+_IVADOMED_TRANSFORMS = {
+    "Resample": {"hspace": _SPACE, "wspace": _SPACE, "dspace": _SPACE},
+    "NormalizeInstance": {},
+    "CenterCrop": _CROP,
+    "ROICrop": _CROP,
+    "BoundingBoxCrop": _CROP,
+    "DilateGT": {"dilation_factor": kinds.at_most(kinds.NOT_NEGATIVE, 100)},
+    "RandomAffine": {
+        "degrees": Kind(
+            "a number of at least 0 or a list of 2 numbers",
+            lambda value: kinds.NOT_NEGATIVE.is_right(value) or kinds.list_of(kinds.is_number, 2)(value),
+            {"anyOf": [kinds.NOT_NEGATIVE.schema, kinds.array(kinds.NUMBER.schema, 2)]},
+        ),
+        "translate": kinds.or_null(kinds.SHARES),
+        "scale": kinds.or_null(kinds.SHARES),
+    },
+    "RandomReverse": {},
+    "RandomShiftIntensity": {"shift_range": kinds.RANGE, "prob": kinds.SHARE},
+    "ElasticTransform": {"alpha_range": kinds.RANGE, "sigma_range": kinds.RANGE, "p": kinds.SHARE},
+    "AdditiveGaussianNoise": {"mean": kinds.NUMBER, "std": kinds.NOT_NEGATIVE},
+    "Clahe": {"clip_limit": kinds.POSITIVE, "kernel_size": kinds.at_most(kinds.SIZE, 10_000)},
+    "HistogramClipping": {"min_percentile": kinds.PERCENT, "max_percentile": kinds.PERCENT},
+    "RandomGamma": {"log_gamma_range": kinds.RANGE, "p": kinds.SHARE},
+    "RandomBiasField": {
+        "coefficients": kinds.NUMBER_OR_RANGE,
+        "order": kinds.at_most(kinds.WHOLE, 20),
+        "p": kinds.SHARE,
+    },
+    "RandomBlur": {"sigma_range": kinds.RANGE, "p": kinds.SHARE},
+    "NumpyToTensor": {},
+}
+_PLUGIN_TRANSFORMS = {
+    "FuseRaters": {
+        "method": kinds.choice(*METHODS),
+        "multiclass": kinds.UNCHECKED,
+        "region": kinds.UNCHECKED,
+        "margin": kinds.WHOLE,
+        "weights": kinds.UNCHECKED,
+        **{name: kinds.of_option(option) for name, (option, _) in all_options().items()},
+    },
+    "SampleRater": {
+        "policy": kinds.choice("uniform", "balanced", "weighted"),
+        "unit": kinds.choice("slice", "volume"),
+        "seed": kinds.UNCHECKED,
+        "weights": kinds.UNCHECKED,
+        "validation": kinds.choice("sampled", "average"),
+    },
+}
+# name -> parameters
+TRANSFORM_COMMON = tuple(_COMMON)
+TRANSFORMS = {name: tuple(parameters) for name, parameters in _IVADOMED_TRANSFORMS.items()}
+PLUGIN_TRANSFORMS = {name: tuple(parameters) for name, parameters in _PLUGIN_TRANSFORMS.items()}
+# parameters of FuseRaters besides the options of its method
+FUSION_COMMON = ("method", "multiclass", "region", "margin", "weights")
+_FILTER = dict.fromkeys(("filter_empty_mask", "filter_empty_input", "filter_absent_class"), kinds.FLAG)
+
+
+SCHEMA = {
+    # for editors, see `ivadomed_labelfusion check --schema`
+    "$schema": kinds.UNCHECKED,
+    "command": kinds.or_null(kinds.one_of("train", "test", "segment")),
+    "gpu_ids": kinds.GPUS,
+    "path_output": kinds.TEXT,
+    "model_name": kinds.TEXT,
+    "log_file": kinds.TEXT,
+    "debugging": kinds.FLAG,
+    # written by ivadomed into the configuration it saves
+    "training_sha256": kinds.UNCHECKED,
+    # names from before ivadomed 2.7, which ivadomed renames itself
+    "log_directory": kinds.UNCHECKED,
+    "bids_path": kinds.UNCHECKED,
+    "object_detection_params": dict.fromkeys(
+        ("object_detection_path", "safety_factor", "gpu_ids", "path_output"), kinds.UNCHECKED
+    ),
+    "wandb": dict.fromkeys(
+        ("wandb_api_key", "project_name", "group_name", "run_name", "log_grads_every"), kinds.UNCHECKED
+    ),
+    "loader_parameters": {
+        "path_data": kinds.PATHS,
+        "bids_path": kinds.UNCHECKED,
+        "bids_config": kinds.or_null(kinds.TEXT),
+        "bids_validate": kinds.FLAG,
+        "subject_selection": {
+            "n": Kind(
+                "a list of whole numbers of at least 0",
+                kinds.list_of(kinds.WHOLE.is_right),
+                kinds.array(kinds.WHOLE.schema),
+            ),
+            "metadata": kinds.NAMES,
+            "value": Kind("a list", lambda value: isinstance(value, list), {"type": "array"}),
+        },
+        "target_suffix": kinds.SUFFIXES,
+        "target_ground_truth": kinds.UNCHECKED,
+        "extensions": kinds.NAMES,
+        "target_sessions": kinds.or_null(kinds.NAMES),
+        "roi_params": {"suffix": kinds.or_null(kinds.ANY_TEXT), "slice_filter_roi": kinds.or_null(kinds.WHOLE)},
+        "contrast_params": {
+            "training_validation": kinds.NAMES,
+            "testing": kinds.NAMES,
+            "balance": kinds.WEIGHTS,
+            "contrast_lst": kinds.NAMES,
+        },
+        "slice_filter_params": {
+            **_FILTER,
+            "filter_classification": kinds.FLAG,
+            "classifier_path": kinds.or_null(kinds.ANY_TEXT),
+        },
+        "patch_filter_params": _FILTER,
+        "slice_axis": kinds.choice("axial", "sagittal", "coronal"),
+        "multichannel": kinds.FLAG,
+        "soft_gt": kinds.FLAG,
+        "is_input_dropout": kinds.FLAG,
+        "metadata_type": kinds.or_null(kinds.ANY_TEXT),
+        "allow_missing_raters": kinds.FLAG,
+        "fast_loader": kinds.FLAG,
     },
     "split_dataset": {
-        "fname_split": VALUE,
-        "random_seed": VALUE,
-        "split_method": VALUE,
-        "data_testing": dict.fromkeys(("data_type", "data_value"), VALUE),
-        "balance": VALUE,
-        "train_fraction": VALUE,
-        "test_fraction": VALUE,
-        "method": VALUE,
-        "center_test": VALUE,
+        "fname_split": kinds.or_null(kinds.ANY_TEXT),
+        # the largest that numpy takes
+        "random_seed": kinds.at_most(kinds.WHOLE, 2**32 - 1),
+        "split_method": kinds.TEXT,
+        "data_testing": {
+            "data_type": kinds.or_null(kinds.ANY_TEXT),
+            "data_value": Kind(
+                "a list of texts or numbers",
+                kinds.list_of(lambda value: isinstance(value, str) or kinds.is_number(value)),
+                kinds.array({"type": ["string", "number"]}),
+            ),
+        },
+        "balance": kinds.or_null(kinds.ANY_TEXT),
+        "train_fraction": kinds.SHARE,
+        "test_fraction": kinds.SHARE,
+        "method": kinds.UNCHECKED,
+        "center_test": kinds.UNCHECKED,
     },
     "training_parameters": {
-        "batch_size": VALUE,
-        "loss": ANY,
-        "training_time": dict.fromkeys(
-            ("num_epochs", "early_stopping_patience", "early_stopping_epsilon", "early_stopping_mode"), VALUE
-        ),
-        "scheduler": {"initial_lr": VALUE, "lr_scheduler": ANY},
-        "balance_samples": dict.fromkeys(("applied", "type"), VALUE),
-        "mixup_alpha": VALUE,
-        "export_onnx": VALUE,
-        "transfer_learning": dict.fromkeys(("retrain_model", "retrain_fraction", "reset"), VALUE),
+        "batch_size": kinds.at_most(kinds.COUNT, 100_000),
+        # ivadomed drops what is no object here, and silently takes its own default
+        "loss": replace(kinds.OBJECT, inside={"name": kinds.choice(*LOSSES)}),
+        "training_time": {
+            "num_epochs": kinds.at_most(kinds.COUNT, 10**7),
+            "early_stopping_patience": kinds.COUNT,
+            "early_stopping_epsilon": kinds.NOT_NEGATIVE,
+            "early_stopping_mode": kinds.one_of("host", "best"),
+        },
+        "scheduler": {
+            "initial_lr": kinds.at_most(kinds.POSITIVE, 1e6),
+            "lr_scheduler": replace(kinds.OBJECT, inside={"name": kinds.choice(*SCHEDULER_PARAMETERS)}),
+        },
+        "balance_samples": {"applied": kinds.FLAG, "type": kinds.TEXT},
+        "mixup_alpha": kinds.or_null(kinds.POSITIVE),
+        "export_onnx": kinds.FLAG,
+        "transfer_learning": {
+            "retrain_model": kinds.or_null(kinds.ANY_TEXT),
+            "retrain_fraction": kinds.SHARE,
+            "reset": kinds.FLAG,
+        },
     },
-    "default_model": {**_MODEL, "normalization": VALUE},
+    "default_model": {
+        **_MODEL,
+        "name": replace(
+            kinds.choice(*MODELS, *PLUGIN_MODELS), expected=kinds.TEXT.expected, is_right=kinds.TEXT.is_right
+        ),
+        "normalization": kinds.choice("batch", "sample", "running"),
+    },
     **{name: _MODEL for name in MODELS if name != "Unet"},
-    "uncertainty": dict.fromkeys(("epistemic", "aleatoric", "n_it", "applied"), VALUE),
+    "uncertainty": {
+        "epistemic": kinds.FLAG,
+        "aleatoric": kinds.FLAG,
+        "n_it": kinds.at_most(kinds.WHOLE, 10_000),
+        "applied": kinds.FLAG,
+    },
     "postprocessing": {
-        "binarize_prediction": {"thr": VALUE},
-        "binarize_maxpooling": ANY,
-        "uncertainty": dict.fromkeys(("thr", "suffix"), VALUE),
-        "fill_holes": ANY,
-        "keep_largest": ANY,
-        "remove_noise": {"thr": VALUE},
-        "remove_small": dict.fromkeys(("unit", "thr"), VALUE),
+        "binarize_prediction": {"thr": kinds.NUMBER},
+        "binarize_maxpooling": kinds.UNCHECKED,
+        "uncertainty": {"thr": kinds.NUMBER, "suffix": kinds.TEXT},
+        "fill_holes": kinds.UNCHECKED,
+        "keep_largest": kinds.UNCHECKED,
+        "remove_noise": {"thr": kinds.NUMBER},
+        "remove_small": {"unit": kinds.UNIT, "thr": kinds.ONE_OR_MORE},
     },
     "evaluation_parameters": {
-        "object_detection_metrics": VALUE,
-        "target_size": dict.fromkeys(("unit", "thr"), VALUE),
-        "overlap": dict.fromkeys(("unit", "thr"), VALUE),
+        "object_detection_metrics": kinds.FLAG,
+        "target_size": {"unit": kinds.UNIT, "thr": kinds.BINS},
+        "overlap": {"unit": kinds.UNIT_OR_RATIO, "thr": kinds.ONE_OR_MORE},
         # checked by ivadomed_labelfusion.evaluation
-        "inter_rater": ANY,
+        "inter_rater": kinds.UNCHECKED,
     },
     "transformation": {
-        name: dict.fromkeys((*parameters, *TRANSFORM_COMMON), ANY)
-        for name, parameters in {**TRANSFORMS, **PLUGIN_TRANSFORMS}.items()
+        name: {**parameters, **_COMMON} for name, parameters in {**_IVADOMED_TRANSFORMS, **_PLUGIN_TRANSFORMS}.items()
     },
 }
+
 
 # sections that ivadomed itself bears to be null
 NULLABLE = (

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 
 from ivadomed_labelfusion.config.keys import LOSS_PARAMETERS, LOSSES, SCHEDULER_PARAMETERS
-from ivadomed_labelfusion.config.values import is_number
+from ivadomed_labelfusion.config.kinds import is_number
 
 _KEY = "training_parameters.loss"
 _COMBINATION = "LossCombination"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ivadomed_labelfusion.config.values import is_number
+from ivadomed_labelfusion.config.kinds import is_number
 
 # step -> its parameters, none of which has a default
 _STEPS = {

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ivadomed_labelfusion.config.kinds import is_number
 from ivadomed_labelfusion.config.networks import uses_subvolumes
-from ivadomed_labelfusion.config.values import is_number
 
 # what ivadomed has no default for; a contract test compares it with the installed ivadomed
 REQUIRED = {

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.files import check_readable
 
 _MOST_BYTES = 2**20
 _MOST_VALUES = 100_000
@@ -22,6 +23,7 @@ def read_yaml(path, *, cure):
 
     path = Path(path)
     try:
+        check_readable(path)
         size = path.stat().st_size
         if size > _MOST_BYTES:
             raise InputError(f"{path} must be a YAML file of at most {_MOST_BYTES // 2**20} MiB, got {size} bytes.")

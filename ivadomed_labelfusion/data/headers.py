@@ -1,9 +1,10 @@
-"""What a NIfTI header may say, checked before anything it asks for is allocated.
+"""What the header of a volume may say, checked before anything it asks for is allocated.
 
 nibabel believes a header. Here it is compared with the file: types that can be read, axes, a place in space, and no
 more voxels than the file can hold.
 """
 
+import bz2
 import gzip
 import math
 import os
@@ -18,21 +19,24 @@ from ivadomed_labelfusion.errors import InputError
 
 # deflate turns at most this many bytes into one
 DEFLATE_RATIO = 1032
+# other packers have no such limit: an empty mask of this size is believed, of more only by the ratio of deflate
+_UNLIMITED_PACKER_BYTES = 2**28
 # the largest scaling that any scanner or tool writes is far below
 LARGEST_SLOPE = 1e15
 # a scanner's bore is 1e3 mm long, a voxel of a whole-body scan 10 mm
 LARGEST_MM = 1e6
 _HEADERS = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
 _MAGIC = (b"n+1", b"n+2")
+_OPENERS = {".nii": open, ".nii.gz": gzip.open, ".nii.bz2": bz2.open}
 _CURE = "Copy it anew, or write it again with the tool it is from."
 
 
 def check_header(path):
-    """Check the header of a NIfTI file (``.nii``, ``.nii.gz``) without reading or allocating its voxels.
+    """Check the header of a NIfTI file (``.nii``, ``.nii.gz``, ``.nii.bz2``) without reading or allocating its voxels.
 
     Refused are types nibabel cannot read, impossible axes, data that begin before the header ends or end after the file
     does (of a compressed file: after the largest file that its bytes can hold), NaN, infinite or zero voxel sizes and
-    affines, and huge scalings. Other formats only need to be files.
+    affines, and huge scalings. Other formats only need to be files here; see `check_opened`.
 
     Args:
         path (str or Path): The file.
@@ -41,22 +45,14 @@ def check_header(path):
         InputError: Names the file, the field, what it must be and what it is.
     """
     path = Path(path)
-    try:
-        mode, size = path.stat().st_mode, path.stat().st_size
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Check the path.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be opened: {error.strerror}. Check the path.") from None
-    # a pipe or device would be waited for
-    if not stat.S_ISREG(mode):
-        raise InputError(f"{path} must be a file, got {'a folder' if stat.S_ISDIR(mode) else 'a device or pipe'}.")
+    size = check_is_file(path)
     name = path.name.lower()
-    if not name.endswith((".nii", ".nii.gz")):
+    open_as = next((how for end, how in _OPENERS.items() if name.endswith(end)), None)
+    if open_as is None:
         return
-    packed = name.endswith(".gz")
-    room = size * DEFLATE_RATIO if packed else size
+    room = _room(path, size)
     try:
-        with gzip.open(path) if packed else open(path, "rb") as stream:
+        with open_as(path, "rb") as stream:
             header = _read_header(stream, path)
             _check_axes(header, path, room, size)
             _check_extensions(stream, header, path)
@@ -66,6 +62,66 @@ def check_header(path):
         raise InputError(f"{path} is not an image that nibabel can read: {error}. {_CURE}") from None
     _check_scaling(header, path)
     _check_place(header, path)
+
+
+def check_is_file(path, name=None):
+    """Refuse what is no file: a folder, and pipes and devices, which would be waited for.
+
+    Args:
+        path (str or Path): Where it is.
+        name (str): What messages call it; None takes the path.
+
+    Returns:
+        int: Its size in bytes.
+
+    Raises:
+        InputError: If it is no file, does not exist, or cannot be reached.
+    """
+    name = path if name is None else name
+    try:
+        state = Path(path).stat()
+    except FileNotFoundError:
+        raise InputError(f"{name} does not exist. Check the path.") from None
+    except OSError as error:
+        raise InputError(f"{name} cannot be opened: {error.strerror}. Check the path.") from None
+    if not stat.S_ISREG(state.st_mode):
+        kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a device or pipe"
+        raise InputError(f"{name} must be a file, got {kind}.")
+    return state.st_size
+
+
+def check_opened(image, path):
+    """Check a volume of any format after nibabel has read its header and before it reads voxels.
+
+    Args:
+        image (nibabel.spatialimages.SpatialImage): Opened, not read.
+        path (str or Path): Its file, for the messages.
+
+    Raises:
+        InputError: If an axis is empty, the files cannot hold the voxels, or the affine is no place in space.
+    """
+    shape, dtype = image.shape, image.get_data_dtype()
+    if not shape or min(shape) < 1:
+        raise InputError(f"{path}: every axis must have at least one voxel, got the shape {shape}. {_CURE}")
+    files = {Path(holder.filename) for holder in image.file_map.values() if holder.filename is not None}
+    sizes = {file: file.stat().st_size for file in files if file.is_file()}
+    needed, room = math.prod(shape) * dtype.itemsize, sum(_room(file, size) for file, size in sizes.items())
+    if needed > room:
+        _refuse_claim(path, shape, needed, sum(sizes.values()), room)
+    if isinstance(image.header, nibabel.Nifti1Header):
+        _check_place(image.header, path)
+    lengths = np.linalg.norm(image.affine[:3, :3], axis=0)
+    # as of a single slice that comes without a thickness
+    if not np.isfinite(image.affine).all() or not (lengths[[size > 1 for size in (*shape, 1, 1)[:3]]] > 0).all():
+        raise InputError(f"{path}: the affine must be numbers with no axis of length 0, got\n{image.affine}\n{_CURE}")
+
+
+def _room(path, size):
+    """Return how many bytes a file of ``size`` bytes can hold unpacked; MINC files pack inside."""
+    end = path.suffix.lower()
+    if end in (".gz", ".mgz", ".mnc"):
+        return size * DEFLATE_RATIO
+    return max(size * DEFLATE_RATIO, _UNLIMITED_PACKER_BYTES) if end in (".bz2", ".zst") else size
 
 
 def check_numbers(image, path):
@@ -121,12 +177,16 @@ def _check_axes(header, path, room, size):
         raise InputError(f"{path}: vox_offset must be {first} or more, where the header ends, got {offset:g}. {_CURE}")
     needed = max(int(offset), first) + math.prod(shape) * dtype.itemsize
     if needed > room:
-        claimed = " x ".join(map(str, shape))
-        unpacked = f", which hold at most {room} unpacked" if room != size else ""
-        raise InputError(
-            f"{path} cannot be read to its end: the header claims {claimed} voxels, {needed} bytes, but the file has "
-            f"{size} bytes{unpacked}. {_CURE}"
-        )
+        _refuse_claim(path, shape, needed, size, room)
+
+
+def _refuse_claim(path, shape, needed, size, room):
+    claimed = " x ".join(map(str, shape))
+    unpacked = f", which hold at most {room} unpacked" if room != size else ""
+    raise InputError(
+        f"{path} cannot be read to its end: the header claims {claimed} voxels, {needed} bytes, but the file has "
+        f"{size} bytes{unpacked}. {_CURE}"
+    )
 
 
 def _check_extensions(stream, header, path):

@@ -13,7 +13,7 @@ class _NamedProxy(ArrayProxy):
     def _get_unscaled(self, slicer):
         try:
             return super()._get_unscaled(slicer)
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+        except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
             raise InputError(
                 f"{self.file_like} cannot be read to its end, it seems to be damaged: {error}. Copy it anew."
             ) from None

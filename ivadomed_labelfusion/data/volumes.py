@@ -11,10 +11,13 @@ import numpy as np
 
 from ivadomed_labelfusion.data.entities import PICTURE_EXTENSIONS
 from ivadomed_labelfusion.data.grid import spatial_shape
-from ivadomed_labelfusion.data.headers import check_header
+from ivadomed_labelfusion.data.headers import check_header, check_is_file, check_opened
 from ivadomed_labelfusion.data.proxies import with_named_voxels
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path, write_gzip
+
+# what the endings of `PICTURE_EXTENSIONS` stand for
+_PICTURE_FORMATS = ("PNG", "TIFF", "JPEG")
 
 
 def load_image(path):
@@ -32,14 +35,20 @@ def load_image(path):
             raise InputError(_not_fetched(path)) from None
         raise
     try:
-        image = with_named_voxels(nibabel.load(path))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Check the path.") from None
-    except nibabel.filebasedimages.ImageFileError as error:
-        raise InputError(f"{path} is not an image that nibabel can read: {error}") from None
-    if not isinstance(image, nibabel.spatialimages.SpatialImage):
-        raise InputError(f"{path} must be a volume, got {type(image).__name__}.")
-    return image
+        image = nibabel.load(path)
+        # surfaces and tracks have no voxels
+        if not isinstance(image, nibabel.spatialimages.SpatialImage):
+            raise InputError(f"{path} must be a volume, got {type(image).__name__}.")
+        check_opened(image, path)
+    except InputError:
+        raise
+    # each format has a reader of its own, and a damaged header can make any of them fail in any way
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(
+            f"{path} is not an image that nibabel can read ({reason}). Copy it anew, or convert it to NIfTI."
+        ) from None
+    return with_named_voxels(image)
 
 
 def _not_fetched(path):
@@ -85,18 +94,19 @@ def read_picture(path, name=None):
     name = path if name is None else name
     if _is_unfetched(path):
         raise InputError(_not_fetched(path))
+    check_is_file(path, name)
     try:
-        with Image.open(path) as picture:
+        # of these formats only: others start programs (PostScript) or are hardly ever tried
+        with Image.open(path, formats=_PICTURE_FORMATS) as picture:
             if getattr(picture, "n_frames", 1) > 1:
                 raise InputError(f"{name} must hold one picture, got {picture.n_frames}. Split it first.")
             data = np.asarray(picture.convert("RGBA") if picture.mode == "P" else picture)
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist. Check the path.") from None
+    except InputError:
+        raise
     except UnidentifiedImageError:
-        raise InputError(f"{name} is not a picture that can be read. Save it anew.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
+        raise InputError(f"{name} is not a PNG, TIFF or JPEG picture that can be read. Save it anew.") from None
+    # what the tags of a damaged picture make of its reader cannot be foreseen
+    except Exception as error:
         raise InputError(f"{name} cannot be read, it seems to be damaged: {error}.") from None
     if data.ndim == 3 and data.shape[2] in (2, 4):
         data = data[..., :-1]
@@ -112,7 +122,9 @@ def readable(path):
     """Turn what nibabel raises on truncated or damaged data of the file ``path`` into an InputError."""
     try:
         yield
-    except (OSError, EOFError, zlib.error) as error:
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
         raise InputError(
             f"{path} cannot be read, it seems to be damaged: {error}. Copy or download it again."
         ) from None

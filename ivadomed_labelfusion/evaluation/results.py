@@ -16,7 +16,7 @@ from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.reference import reference_name
 from ivadomed_labelfusion.evaluation.subject import SubjectResult
-from ivadomed_labelfusion.files import write_json, write_text
+from ivadomed_labelfusion.files import check_stays_inside, write_json, write_text
 from ivadomed_labelfusion.locks import only_one
 from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve
 from ivadomed_labelfusion.metrics.kinds import PREFIX
@@ -83,6 +83,7 @@ class ResultWriter:
     def __enter__(self) -> "ResultWriter":
         """Claim the folder: no second evaluation writes into it meanwhile, and what one left unfinished is replaced."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
+        check_stays_inside(self.output_dir)
         marker = self.output_dir / UNFINISHED
         if not self.overwrite and not marker.exists():
             for name in (self.table, SUMMARY, RELIABILITY):

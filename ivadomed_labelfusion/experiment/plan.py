@@ -23,7 +23,7 @@ from ivadomed_labelfusion.evaluation.reference import reference_name
 from ivadomed_labelfusion.evaluation.settings import settings_from_config
 from ivadomed_labelfusion.experiment.candidates import Candidate, check_left_to_the_study
 from ivadomed_labelfusion.experiment.records import CANDIDATE, STUDY, check_fields
-from ivadomed_labelfusion.files import read_json, resolve
+from ivadomed_labelfusion.files import check_stays_inside, read_json, resolve
 
 SETTINGS = "study.json"
 # per kind of job: memory in MB and time in minutes that a cluster is asked for
@@ -139,11 +139,13 @@ def load_study(folder):
     """Return the study saved in ``folder``.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, if it is damaged, or if links lead out of it.
     """
     folder = resolve(folder)
     if not (folder / SETTINGS).exists():
         raise InputError(f"{folder} must hold a study ({SETTINGS}). Start one with 'ivadomed_labelfusion study run'.")
+    # it may come from somebody else
+    check_stays_inside(folder)
     content = read_json(folder / SETTINGS)
     names = set(Study.__dataclass_fields__) | {"version"}
     if not isinstance(content, dict) or set(content) != names:

@@ -213,7 +213,11 @@ class ClassConsensus:
         return len(self.results) < self.n_classes
 
     def of_class(self, index: int) -> tuple[Consensus, int]:
-        """Return the result that holds a class, and the class's label value in it."""
+        """Return the result that holds a class, and the class's label value in it.
+
+        >>> consensus_classes([[[1, 0], [0, 1]], [[1, 0], [0, 0]]]).of_class(1)[1]
+        2
+        """
         return (self.results[0], index + 1) if self.is_joint else (self.results[index], 1)
 
     def labels(self) -> NDArray[np.uint8]:

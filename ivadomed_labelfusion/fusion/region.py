@@ -33,7 +33,12 @@ def check_region(region: Region, margin: int, source: Source) -> Region:
 
 
 def inside_region(region: Region | tuple[slice, ...], source: Source, planes: slice) -> NDArray[np.bool_] | None:
-    """Return which voxels of some planes lie in the region, flat; None if all do or it needs no voxel's own answer."""
+    """Return which voxels of some planes lie in the region, flat; None if all do or it needs no voxel's own answer.
+
+    >>> source = Source(np.zeros((2, 4)))
+    >>> inside_region((slice(1, 3),), source, slice(0, 4)).tolist()
+    [False, True, True, False]
+    """
     if isinstance(region, str):
         return None
     if isinstance(region, tuple):
@@ -52,7 +57,11 @@ def inside_region(region: Region | tuple[slice, ...], source: Source, planes: sl
 
 
 def grow(box: Box | None, codes: NDArray[Any], planes: slice, source: Source) -> Box | None:
-    """Return per axis the first and last index of a non-zero code, of ``box`` and some further planes."""
+    """Return per axis the first and last index of a non-zero code, of ``box`` and some further planes.
+
+    >>> grow([(1, 1)], np.array([0, 1]), slice(2, 4), Source(np.zeros((2, 4))))
+    [(1, 3)]
+    """
     shape = list(source.shape)
     shape[source.axis] = planes.stop - planes.start
     marked = codes.reshape(shape, order=source.order) != 0

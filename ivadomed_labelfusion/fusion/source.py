@@ -126,6 +126,10 @@ def _is_fortran(mask: Any) -> bool:
 
 
 def coding_of_mask(source: Source, index: int) -> Coding:
-    """Return the `Coding` of one mask of a source."""
+    """Return the `Coding` of one mask of a source.
+
+    >>> coding_of_mask(Source([[0, 1], [0, 255]]), 1).foreground
+    255.0
+    """
     mask = source.masks[index]
     return coding_of(lambda: (source.read(mask, planes) for planes, _, _ in source.blocks()), source.names[index])

@@ -22,6 +22,7 @@ from ivadomed_labelfusion.config.keys import MODELS, PLUGIN_MODELS
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path
 from ivadomed_labelfusion.hosts.ivadomed2.models import SoftSegModified3DUNet, SoftSegUnet
+from ivadomed_labelfusion.hosts.ivadomed2.parts import check_parts, check_training_state, nothing_constructed
 
 
 def _module_classes(namespace):
@@ -93,7 +94,7 @@ def load(f, map_location=None, **_ignored):
     if map_location is None and not torch.cuda.is_available():
         map_location = "cpu"
     try:
-        with torch.serialization.safe_globals(allowed_classes()):
+        with torch.serialization.safe_globals(allowed_classes()), nothing_constructed():
             return torch.load(f, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(f"{f} was refused: {_reason(error)}") from None
@@ -112,7 +113,7 @@ def load_model(f, map_location=None, **_ignored):
     """Load a model as ``load`` does, and make sure that it is one.
 
     Raises:
-        InputError: Also if the file holds anything but a network with parameters.
+        InputError: Also if the file holds anything but a network with parameters, or one whose parts were exchanged.
     """
     model = load(f, map_location=map_location)
     try:
@@ -126,6 +127,7 @@ def load_model(f, map_location=None, **_ignored):
         raise InputError(
             f"{f} must be a model of ivadomed, but it holds {_described(model)}. Restore it, or train again."
         )
+    check_parts(model, f)
     return model
 
 
@@ -164,6 +166,12 @@ def save(obj, f, **kwargs):
         raise
 
 
+def _is_a_number(value):
+    if isinstance(value, torch.Tensor) and value.numel() != 1:
+        return False
+    return isinstance(value, float | int | np.floating | torch.Tensor) and math.isfinite(value)
+
+
 def read_checkpoint(fname):
     """Return a checkpoint after checking what training counts with.
 
@@ -177,7 +185,7 @@ def read_checkpoint(fname):
         "patience_count": whole,
         "validation_loss": (
             "a number",
-            lambda value: isinstance(value, float | int | np.floating | torch.Tensor) and math.isfinite(value),
+            _is_a_number,
         ),
         "state_dict": ("a dictionary", lambda value: isinstance(value, dict)),
         "optimizer": ("a dictionary", lambda value: isinstance(value, dict)),
@@ -270,10 +278,17 @@ def load_checkpoint(model, optimizer, gif_dict, scheduler, fname):
     checkpoint = read_checkpoint(fname)
     try:
         model.load_state_dict(checkpoint["state_dict"])
+        if not all(torch.isfinite(value).all() for value in model.state_dict().values()):
+            raise ValueError("weights must be finite, got NaN or infinity")
+        before = optimizer.state_dict()["param_groups"]
+        for stored, fresh in zip(checkpoint["optimizer"]["param_groups"], before, strict=True):
+            check_training_state(stored, fresh, optimizer)
         optimizer.load_state_dict(checkpoint["optimizer"])
         stored = checkpoint["scheduler"]
         # ivadomed itself stores the scheduler object
-        scheduler.load_state_dict(stored if isinstance(stored, dict) else stored.state_dict())
+        stored = stored if isinstance(stored, dict) else stored.state_dict()
+        check_training_state(stored, scheduler.state_dict(), scheduler)
+        scheduler.load_state_dict(stored)
         # an uninterrupted training would have drawn on from here; checkpoints of plain ivadomed have no state
         if "random" in checkpoint:
             restore_random_state(checkpoint["random"])

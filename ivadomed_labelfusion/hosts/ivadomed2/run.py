@@ -20,9 +20,10 @@ from ivadomed_labelfusion.config.networks import uses_subvolumes
 from ivadomed_labelfusion.data import texts
 from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
-from ivadomed_labelfusion.files import read_json
+from ivadomed_labelfusion.files import check_stays_inside, read_json
 from ivadomed_labelfusion.hosts.ivadomed2.notices import warn_of_ignored_dspace
 from ivadomed_labelfusion.hosts.ivadomed2.options import check_files, check_options
+from ivadomed_labelfusion.hosts.ivadomed2.parts import failure_of_loaded
 from ivadomed_labelfusion.hosts.ivadomed2.plan import RaterPlan
 from ivadomed_labelfusion.hosts.ivadomed2.speed.samples import Speed
 from ivadomed_labelfusion.locks import only_one
@@ -81,8 +82,8 @@ def guarded(original, name):
         except KeyboardInterrupt:
             print("\nInterrupted. Add --resume-training to go on from the last checkpoint.", file=sys.stderr)
             return 130
-        except (RuntimeError, KeyError, ValueError) as error:
-            message = _known_message(error)
+        except Exception as error:
+            message = _known_message(error) or failure_of_loaded(error)
             if message is None:
                 raise
         print(f"{name()}: {message}", file=sys.stderr)
@@ -124,6 +125,8 @@ class StrictLogger:
 
 def _known_message(error):
     """Return what to do about an error of ivadomed that bad input causes, None for any other error."""
+    if not isinstance(error, RuntimeError | KeyError | ValueError):
+        return None
     text = str(error)
     first = text.strip().split("\n")[0]
     cures = {
@@ -181,6 +184,8 @@ def _alone_in(folder, command):
     if command == "segment":
         return contextlib.nullcontext()
     folder.mkdir(parents=True, exist_ok=True)
+    # models and checkpoints may be links: they are written beside and renamed onto the link
+    check_stays_inside(folder, spared=(".pt", ".pth.tar"))
     busy = f"Another training or test is writing into {folder} (path_output). Wait for it, or choose another."
     return only_one(folder / ".writing", busy=busy)
 

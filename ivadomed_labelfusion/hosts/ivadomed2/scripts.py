@@ -178,7 +178,7 @@ def convert_pytorch_to_onnx(model, dimension, n_channels, gpu_id=0):
     """
     device = f"cuda:{gpu_id}" if torch.cuda.is_available() else "cpu"
     side = torch.zeros(1, n_channels, *[96] * dimension, device=device)
-    imed_utils.save_onnx_model(loading.load(model, device), side, str(Path(model).with_suffix(".onnx")))
+    imed_utils.save_onnx_model(loading.load_model(model, device), side, str(Path(model).with_suffix(".onnx")))
 
 
 def main(original):
