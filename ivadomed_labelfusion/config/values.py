@@ -292,6 +292,13 @@ KINDS = {
         "balance_samples": {"applied": _FLAG, "type": _TEXT},
         "mixup_alpha": _or_null(_POSITIVE),
         "export_onnx": _FLAG,
+        "amp": Kind(
+            "bf16, fp16 or false",
+            lambda value: value is False or value in ("bf16", "fp16"),
+            {"enum": ["bf16", "fp16", False]},
+        ),
+        "channels_last": _FLAG,
+        "compile": _FLAG,
         "transfer_learning": {"retrain_model": _or_null(_ANY_TEXT), "retrain_fraction": _SHARE, "reset": _FLAG},
     },
     "default_model": _MODEL,
