@@ -3,6 +3,8 @@
 import sys
 from dataclasses import dataclass
 
+from ivadomed_labelfusion.environment import version_numbers
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -15,6 +17,8 @@ class Patch:
         reason (str): Why.
         wraps (bool): Whether ``value`` is called with the original.
         is_new (bool): Whether the name is added to ivadomed rather than replaced.
+        since (str): First version of ivadomed that the row is for.
+        until (str or None): First version that does without it.
     """
 
     module: str
@@ -23,6 +27,13 @@ class Patch:
     reason: str
     wraps: bool = False
     is_new: bool = False
+    since: str = "2.9.10"
+    until: str | None = None
+
+    def fits(self, version: str) -> bool:
+        """Whether the row is for a version of ivadomed."""
+        from_here = version_numbers(self.since) <= version_numbers(version)
+        return from_here and (self.until is None or version_numbers(version) < version_numbers(self.until))
 
     @property
     def is_due(self):

@@ -280,12 +280,15 @@ def enable():
     # resolving imports modules whose import would enable the plugin once more
     if _resolving:
         return
-    if not _applied and not _is_known_host():
+    version = importlib.metadata.version("ivadomed")
+    if not _applied and not _is_known(version):
         return
     _resolving = True
     try:
         pending = [
-            (patch, *resolve(patch)) for patch in PATCHES if patch.is_due and not _is_in_place(patch.module, patch.name)
+            (patch, *resolve(patch))
+            for patch in PATCHES
+            if patch.fits(version) and patch.is_due and not _is_in_place(patch.module, patch.name)
         ]
     finally:
         _resolving = False
@@ -296,8 +299,7 @@ def enable():
         setattr(owner, attribute, installed)
 
 
-def _is_known_host():
-    version = importlib.metadata.version("ivadomed")
+def _is_known(version):
     if is_supported_host(version):
         return True
     warnings.warn(

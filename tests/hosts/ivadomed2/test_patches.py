@@ -124,3 +124,17 @@ def test_a_reload_of_the_plugin_keeps_the_truth(stock):
     # what was put back lets the plugin be switched on again
     ivadomed_labelfusion.enable()
     assert ivadomed_labelfusion.is_enabled()
+
+
+def test_rows_are_for_versions_of_ivadomed(stock, monkeypatch):
+    later = patches.Patch("losses", "old_name", object, "a name of ivadomed 2.10", is_new=True, since="2.10")
+    gone = patches.Patch("losses", "older_name", object, "mended in 2.9.10", is_new=True, since="2.9", until="2.9.10")
+    assert [row.fits("2.9.10") for row in (later, gone)] == [False, False]
+    assert [row.fits("2.9.9") for row in (later, gone)] == [False, True]
+    assert [row.fits("2.10.0") for row in (later, gone)] == [True, False]
+    monkeypatch.setattr(patches, "PATCHES", (*patches.PATCHES, later, gone))
+    ivadomed_labelfusion.enable()
+    import ivadomed.losses
+
+    assert not hasattr(ivadomed.losses, "old_name")
+    assert not hasattr(ivadomed.losses, "older_name")
