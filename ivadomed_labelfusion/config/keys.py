@@ -243,6 +243,13 @@ SCHEMA = {
         "balance_samples": {"applied": kinds.FLAG, "type": kinds.TEXT},
         "mixup_alpha": kinds.or_null(kinds.POSITIVE),
         "export_onnx": kinds.FLAG,
+        "amp": Kind(
+            "bf16, fp16 or false",
+            lambda value: value is False or value in ("bf16", "fp16"),
+            {"enum": ["bf16", "fp16", False]},
+        ),
+        "channels_last": kinds.FLAG,
+        "compile": kinds.FLAG,
         "transfer_learning": {
             "retrain_model": kinds.or_null(kinds.ANY_TEXT),
             "retrain_fraction": kinds.SHARE,

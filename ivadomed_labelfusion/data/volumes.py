@@ -96,7 +96,7 @@ def read_picture(path, name=None):
         raise InputError(_not_fetched(path))
     check_is_file(path, name)
     try:
-        # of these formats only: others start programs (PostScript) or are hardly ever tried
+        # of these formats only: one for PostScript starts a program
         with Image.open(path, formats=_PICTURE_FORMATS) as picture:
             if getattr(picture, "n_frames", 1) > 1:
                 raise InputError(f"{name} must hold one picture, got {picture.n_frames}. Split it first.")
@@ -104,7 +104,7 @@ def read_picture(path, name=None):
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError(f"{name} is not a PNG, TIFF or JPEG picture that can be read. Save it anew.") from None
+        raise InputError(f"{name} is not a picture (PNG, TIFF or JPEG) that can be read. Save it anew.") from None
     # what the tags of a damaged picture make of its reader cannot be foreseen
     except Exception as error:
         raise InputError(f"{name} cannot be read, it seems to be damaged: {error}.") from None

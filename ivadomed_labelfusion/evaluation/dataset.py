@@ -21,6 +21,7 @@ from ivadomed_labelfusion.evaluation.settings import Settings
 from ivadomed_labelfusion.evaluation.subject import SubjectResult, evaluate_subject
 
 
+# twelve: each is an option of the command `evaluate`, by keyword only
 def evaluate_dataset(
     *,
     bids_dir: str | Path | Sequence[str | Path],

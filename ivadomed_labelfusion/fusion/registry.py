@@ -99,6 +99,7 @@ class Method:
     Attributes:
         name (str): What users write, and the ``desc-`` label of files: letters and digits only, as BIDS wants labels.
         run (callable): The function of counted vote patterns, as written.
+        order (tuple of str): The names of its options and ``weights`` in the order of its signature.
         options (dict): Name of each `Option` of its own.
         weighted (bool): Whether it takes weights of the raters.
         title (str): How texts call it, such as ``STAPLE``.
@@ -113,6 +114,7 @@ class Method:
 
     name: str
     run: Callable[..., Consensus]
+    order: tuple[str, ...]
     options: dict[str, Option]
     weighted: bool
     title: str
@@ -167,7 +169,7 @@ class Method:
 
     def _given(self, weights: ArrayLike | None, options: dict[str, Any], n_raters: int) -> dict[str, Any]:
         """Return all arguments of `run`, checked, in its order."""
-        self.check_names([*options, *(["weights"] if weights is not None else [])])
+        self.check_names(options if weights is None else (*options, "weights"))
         given: dict[str, Any] = {}
         for name, option in self.options.items():
             given[name] = options.get(name, option.default)
@@ -175,7 +177,7 @@ class Method:
                 option.check(given[name])
         if self.weighted:
             given["weights"] = check_weights(weights, n_raters)
-        return {name: given[name] for name in inspect.signature(self.run).parameters if name in given}
+        return {name: given[name] for name in self.order}
 
     def _named(self, result: Consensus, given: dict[str, Any]) -> Consensus:
         result.method = self.name
@@ -261,6 +263,7 @@ def method(
         METHODS[name] = entry = Method(
             name=name,
             run=run,
+            order=tuple(key for key in parameters if key in options or key == "weights"),
             options=options,
             weighted="weights" in parameters,
             title=title or name,

@@ -42,40 +42,36 @@ def fusion_figure(masks, names, soft, hard, *, image=None, spacing_mm=(1.0, 1.0,
     window = crop_around(extent)
     shape = [part.indices(size)[1] - part.indices(size)[0] for part, size in zip(window, extent.shape, strict=True)]
     spacing = tuple(spacing_mm[other] for other in others)
-    ratio = shape[1] * spacing[1] / (shape[0] * spacing[0])  # height over width of one panel
-    legend_rows = -(-len(names) // 4)
-    width = min(PAGE_WIDTH_IN, 2.6 * len(chosen) / min(1.0, max(ratio, 0.4)) + 0.6)
-    width = max(width, 5.0)
-    height = 2 * min(width / len(chosen) * 0.9 * ratio, 4.5) + 0.5 + 0.2 * legend_rows
+    # height over width of one panel
+    width, height = _size(len(chosen), shape[1] * spacing[1] / (shape[0] * spacing[0]), legend_rows=-(-len(names) // 4))
     figure, axes = new_figure(2, len(chosen), width=width, height=height, squeeze=False)
     colors = [COLORS_ON_IMAGE[index % len(COLORS_ON_IMAGE)] for index in range(len(names))]
-    limits = None if image is None else tuple(np.percentile(image, (0.5, 99.5)))
+    limits = (0.0, 1.0) if image is None else tuple(np.percentile(image, (0.5, 99.5)))
+    options = {"spacing": spacing, "limits": limits}
     with style():
         for column, index in enumerate(chosen):
-            background = None if image is None else cut(np.asarray(image), index)[window]
-            title = None if flat else f"slice {index}"
+            background = np.zeros(shape) if image is None else cut(np.asarray(image), index)[window]
             draw_slice(
                 axes[0, column],
-                background if background is not None else np.zeros(shape),
+                background,
                 [cut(volume, index)[window] for volume in volumes],
-                spacing=spacing,
                 colors=colors,
                 line_width=np.linspace(0.7 + 0.25 * (len(volumes) - 1), 0.7, len(volumes)),
-                limits=limits or (0.0, 1.0),
-                title=title,
+                title=None if flat else f"slice {index}",
+                **options,
             )
-            shown = draw_slice(
-                axes[1, column],
-                background if background is not None else np.zeros(shape),
-                [cut(hard, index)[window]],
-                spacing=spacing,
-                colors=["white"],
-                limits=limits or (0.0, 1.0),
-                overlay=cut(soft, index)[window],
-            )
+            outline, overlay = [cut(hard, index)[window]], cut(soft, index)[window]
+            shown = draw_slice(axes[1, column], background, outline, colors=["white"], overlay=overlay, **options)
         axes[0, 0].set_ylabel("raters")
         axes[1, 0].set_ylabel(f"{method}, outline at 0.5")
         figure.colorbar(shown, ax=list(axes[1]), fraction=0.05, pad=0.01, label="probability of foreground")
         handles = [Line2D([], [], color=color, label=name) for color, name in zip(colors, names, strict=True)]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(names)))
     return figure
+
+
+def _size(columns, ratio, legend_rows):
+    """Return width and height in inches of two rows of panels and a legend."""
+    width = min(PAGE_WIDTH_IN, 2.6 * columns / min(1.0, max(ratio, 0.4)) + 0.6)
+    width = max(width, 5.0)
+    return width, 2 * min(width / columns * 0.9 * ratio, 4.5) + 0.5 + 0.2 * legend_rows

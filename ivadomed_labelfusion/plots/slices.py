@@ -69,6 +69,7 @@ def crop_around(mask, *, margin=8, min_size=32):
     return tuple(box)
 
 
+# eleven: what an image, its overlay and its outlines look like, by keyword as in matplotlib
 def draw_slice(
     axes,
     image,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -346,6 +347,26 @@ def test_command_reports_a_failing_metric(one_class, tmp_path, capsys, monkeypat
     row = rows(tmp_path / "out" / "evaluation.csv")[0]
     assert row["ir_crash"] == ""
     assert float(row["ir_dice_lesion"]) > 0
+
+
+def test_metrics_are_chosen_and_listed_on_the_command_line(one_class, tmp_path, capsys):
+    root, suffixes, masks = one_class
+    save(tmp_path / "predictions" / "sub-01_FLAIR_pred.nii.gz", soft(masks["sub-01_FLAIR"])[0])
+    arguments = ["evaluate", "--predictions", str(tmp_path / "predictions"), "--bids", str(root), "-o"]
+    arguments += [str(tmp_path / "out"), "--target-suffix", *suffixes[0], "--metrics"]
+    assert cli.main([*arguments, "softdice"]) == 2
+    assert "Did you mean 'soft_dice'" in capsys.readouterr().err
+    assert cli.main([*arguments, "soft_dice", "lesions"]) == 0
+    shown = capsys.readouterr().out
+    columns = list(rows(tmp_path / "out" / "evaluation.csv")[0])[1:]
+    assert columns[0] == "ir_soft_dice_lesion"
+    assert len(columns) == 5
+    assert all(column.removeprefix("ir_") in shown for column in columns)
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", "--help"])
+    described = capsys.readouterr().out
+    for name, metric in registry.built_in_metrics().items():
+        assert re.search(rf"^  {name} +{re.escape(metric.columns[0].label)}", described, re.MULTILINE)
 
 
 def test_neither_torch_nor_ivadomed_is_imported():

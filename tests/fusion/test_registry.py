@@ -10,13 +10,12 @@ from typing import Annotated, Literal
 import nibabel
 import numpy as np
 import pytest
-from ivadomed_labelfusion.config.values import KINDS
 
 import ivadomed_labelfusion
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.cli import main
 from ivadomed_labelfusion.cli.fuse import get_parser
-from ivadomed_labelfusion.config.keys import KNOWN_KEYS
+from ivadomed_labelfusion.config.keys import SCHEMA
 from ivadomed_labelfusion.data.fused import write_fused
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import Consensus, Limits, Patterns
@@ -30,9 +29,9 @@ def myown():
     """A method of one's own."""
 
     @fusion.method("myown", title="k of n", binary_only=True, graded=False)
-    def myown(patterns: Patterns, *, min_votes: Annotated[int, "fewest votes", Limits(at_least=1)] = 2) -> Consensus:
+    def myown(patterns: Patterns, *, least: Annotated[int, "fewest votes", Limits(at_least=1)] = 2) -> Consensus:
         """Mark what enough raters marked."""
-        marked = patterns.votes.sum(axis=1) >= min_votes
+        marked = patterns.votes.sum(axis=1) >= least
         return Consensus(patterns, marked, marked.astype(float))
 
     yield myown
@@ -40,20 +39,20 @@ def myown():
 
 
 def test_a_method_of_ones_own_in_python(myown):
-    for min_votes in (1, 2, 4):
-        np.testing.assert_array_equal(fusion.fuse(MASKS, "myown", min_votes=min_votes), MASKS.sum(axis=0) >= min_votes)
+    for least in (1, 2, 4):
+        np.testing.assert_array_equal(fusion.fuse(MASKS, "myown", least=least), MASKS.sum(axis=0) >= least)
     result = fusion.consensus(MASKS, "myown")
-    assert (result.method, result.parameters) == ("myown", {"min_votes": 2})
+    assert (result.method, result.parameters) == ("myown", {"least": 2})
     assert myown.__doc__ == "Mark what enough raters marked."
     np.testing.assert_array_equal(
         fusion.leave_one_rater_out(MASKS, "myown").consensus[0].labels(), MASKS[1:].sum(0) > 1
     )
     for options, message in (
-        ({"min_votes": 0}, "min_votes must be a whole number >= 1, got 0"),
-        ({"min_votes": 1.5}, "whole number"),
-        ({"min_votes": "2"}, "whole number"),
-        ({"min_votes": float("nan")}, "whole number"),
-        ({"weights": [1] * 4}, "takes no option 'weights'; it takes min_votes, region, margin"),
+        ({"least": 0}, "least must be a whole number >= 1, got 0"),
+        ({"least": 1.5}, "whole number"),
+        ({"least": "2"}, "whole number"),
+        ({"least": float("nan")}, "whole number"),
+        ({"weights": [1] * 4}, "takes no option 'weights'; it takes least, region, margin"),
     ):
         with pytest.raises(InputError, match=message):
             fusion.fuse(MASKS, "myown", **options)
@@ -74,12 +73,12 @@ def test_a_method_of_ones_own_in_the_command_and_over_a_dataset(myown, tmp_path,
     for path, mask in zip(paths, MASKS, strict=True):
         nibabel.Nifti1Image(mask, np.eye(4)).to_filename(path)
     out = tmp_path / "out.nii"
-    assert main(["fuse", *map(str, paths), "--method", "myown", "--min-votes", "3", "-o", str(out)]) == 0
+    assert main(["fuse", *map(str, paths), "--method", "myown", "--least", "3", "-o", str(out)]) == 0
     np.testing.assert_array_equal(np.asanyarray(nibabel.load(out).dataobj), MASKS.sum(axis=0) >= 3)
     assert "myown of 4 masks" in capsys.readouterr().out
     text = " ".join(get_parser().format_help().split())
     assert "k of n" in text
-    assert "--min-votes N myown: fewest votes" in text
+    assert "--least N myown: fewest votes" in text
     suffixes = [path.name.removeprefix("sub-01_T2w").removesuffix(".nii.gz") for path in paths]
     written = write_fused(tmp_path / "data", suffixes, ["myown", "staple"], posterior=True).written
     names = ["myown_label-GM_seg", "staple_label-GM_seg", "staple_label-GM_softseg"]
@@ -92,25 +91,25 @@ def test_a_method_of_ones_own_in_check_schema_and_study():
         from ivadomed_labelfusion import fusion
 
         @fusion.method("myown")
-        def myown(patterns: fusion.Patterns, *, min_votes: int = 2, weights: object) -> fusion.Consensus: ...
+        def myown(patterns: fusion.Patterns, *, least: int = 2, weights: object) -> fusion.Consensus: ...
 
         from ivadomed_labelfusion.config import check_config, json_schema, load_template
         from ivadomed_labelfusion.experiment.candidates import resolve_candidates
 
         config = load_template("ms_conv_staple")
-        for options in ({}, {"min_votes": 3}, {"min_votes": "3"}, {"ties": "lowest"}):
+        for options in ({}, {"least": 3}, {"least": "3"}, {"ties": "lowest"}):
             config["transformation"]["FuseRaters"] = {"method": "myown", **options}
             print([str(problem) for problem in check_config(config)])
         schema = json_schema()["properties"]["transformation"]["properties"]["FuseRaters"]["properties"]
-        print(schema["method"]["enum"][-1], schema["min_votes"]["type"])
+        print(schema["method"]["enum"][-1], schema["least"]["type"])
         print(resolve_candidates("softseg_myown")[0].overrides)
     """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "[]",
         "[]",
-        "[\"error: transformation.FuseRaters.min_votes: must be a whole number, got '3'.\"]",
-        "[\"error: transformation.FuseRaters: Method myown takes no option 'ties'; it takes min_votes, weights, "
+        "[\"error: transformation.FuseRaters.least: must be a whole number, got '3'.\"]",
+        "[\"error: transformation.FuseRaters: Method myown takes no option 'ties'; it takes least, weights, "
         'region, margin."]',
         "myown integer",
         "{'transformation': {'FuseRaters': {'method': 'myown'}}}",
@@ -163,8 +162,7 @@ def test_options_are_read_from_the_signature():
 def test_every_option_is_a_flag_and_a_checked_key(name, option):
     flags = {action.dest: action for action in get_parser()._actions}
     assert flags[name].type is option.kind
-    assert name in KNOWN_KEYS["transformation"]["FuseRaters"]
-    kind = KINDS["transformation"]["FuseRaters"][name]
+    kind = SCHEMA["transformation"]["FuseRaters"][name]
     for value in (-1, 0, 0.5, 1, 7, True, "1", "lowest", [1]):
         expected = option.fits(value) and not isinstance(value, bool)
         assert (kind.complaint(value) is None) == expected, value

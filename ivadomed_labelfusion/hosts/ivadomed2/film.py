@@ -122,6 +122,13 @@ class FilmSamples:
         self.encoder.mark(sample["input_metadata"][0])
         return sample
 
+    def batch(self, indices):
+        """Return a whole batch of a dataset that makes batches; the first channels have the values."""
+        batch = self.samples.batch(indices)
+        for metadata in batch["input_metadata"]:
+            self.encoder.mark(metadata[0])
+        return batch
+
     def __getattr__(self, name):
         if name in ("samples", "encoder"):
             # not there yet while a copy is being made

@@ -18,7 +18,7 @@ from ivadomed_labelfusion.data.raters import names_of_suffixes, nested_target_su
 from ivadomed_labelfusion.data.volumes import save_nifti
 from ivadomed_labelfusion.evaluation import ResultWriter, evaluate_subject, settings_from_config, validation_functions
 from ivadomed_labelfusion.files import read_json
-from ivadomed_labelfusion.hosts.ivadomed2.run import current_context
+from ivadomed_labelfusion.hosts.ivadomed2.context import current_context
 
 SOFT_FOLDER = "pred_soft"
 SOFT_SUFFIX = "_pred"

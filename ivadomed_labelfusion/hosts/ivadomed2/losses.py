@@ -7,8 +7,10 @@ from ivadomed import losses as imed_losses
 
 from ivadomed_labelfusion.config.keys import LOSSES
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.hosts.ivadomed2.context import is_fast
 
 _STOCK = imed_losses.LossCombination
+_STOCK_WING = imed_losses.AdapWingLoss
 
 
 class LossCombination(_STOCK):
@@ -60,6 +62,8 @@ class AdapWingLoss(torch.nn.Module):
 
     def forward(self, input, target):
         """Return the loss of predictions and labels of one shape, a scalar."""
+        if not is_fast():
+            return _STOCK_WING.forward(self, input, target)
         return _AdaptiveWing.apply(input.float(), target.float(), self.theta, self.alpha, self.omega, self.epsilon)
 
 

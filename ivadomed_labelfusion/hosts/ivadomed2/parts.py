@@ -95,7 +95,7 @@ def _is_small(value):
 
 
 def _is_in_memory(tensor):
-    """Whether a tensor holds each of its numbers, in a type that ivadomed trains (counters are whole)."""
+    """Whether a tensor holds each of its numbers, in a type that ivadomed stores (weights, counters, marks)."""
     if tensor.dtype not in (torch.float32, torch.int64, torch.bool) or tensor.is_meta or tensor.layout != torch.strided:
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()

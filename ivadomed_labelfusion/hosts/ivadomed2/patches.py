@@ -34,6 +34,7 @@ from ivadomed_labelfusion.hosts.ivadomed2 import (
 from ivadomed_labelfusion.hosts.ivadomed2.dataframe import RaterBidsDataframe
 from ivadomed_labelfusion.hosts.ivadomed2.patch_row import Patch
 from ivadomed_labelfusion.hosts.ivadomed2.speed import metrics as speed_metrics
+from ivadomed_labelfusion.hosts.ivadomed2.speed import resample
 from ivadomed_labelfusion.hosts.ivadomed2.steps import STEPS
 
 _UNSAFE = "torch.load without an allow-list fails on torch >= 2.6, or would run code from a file"
@@ -48,6 +49,7 @@ PATCHES = (
     Patch("transforms", "FuseRaters", transforms.FuseRaters, "loader transform: fused labels", is_new=True),
     Patch("transforms", "SampleRater", transforms.SampleRater, "loader transform: one rater at a time", is_new=True),
     *STEPS,
+    Patch("transforms", "zoom", resample.zoom, "weighs all neighbours of each voxel anew, slowly", wraps=True),
     Patch("models", "SoftSegUnet", models.SoftSegUnet, "U-Net with normalised ReLU", is_new=True),
     Patch(
         "models", "SoftSegModified3DUNet", models.SoftSegModified3DUNet, "3D U-Net with normalised ReLU", is_new=True

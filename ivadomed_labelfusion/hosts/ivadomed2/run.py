@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import contextvars
 import copy
 import random
 import shutil
@@ -21,14 +20,13 @@ from ivadomed_labelfusion.data import texts
 from ivadomed_labelfusion.errors import InputError, file_trouble
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.files import check_stays_inside, read_json
+from ivadomed_labelfusion.hosts.ivadomed2.context import current_context, running
 from ivadomed_labelfusion.hosts.ivadomed2.notices import warn_of_ignored_dspace
 from ivadomed_labelfusion.hosts.ivadomed2.options import check_files, check_options
 from ivadomed_labelfusion.hosts.ivadomed2.parts import failure_of_loaded
 from ivadomed_labelfusion.hosts.ivadomed2.plan import RaterPlan
 from ivadomed_labelfusion.hosts.ivadomed2.speed.samples import Speed
 from ivadomed_labelfusion.locks import only_one
-
-_context = contextvars.ContextVar("ivadomed_labelfusion_context", default=None)
 
 
 def load_json(config_path):
@@ -159,7 +157,7 @@ def run_command(original):
         check_options(context, **kwargs)
         if uses_plugin(context) and context["command"] == "train":
             seed_everything(context["split_dataset"]["random_seed"])
-        _context.set(context)
+        running.set(context)
         check_files(context)
         column = context["split_dataset"]["split_method"]
         try:
@@ -174,7 +172,7 @@ def run_command(original):
                 f"split_dataset.split_method must be a column of participants.tsv, got {column!r}."
             ) from None
         finally:
-            _context.set(None)
+            running.set(None)
 
     return wrapped
 
@@ -195,11 +193,6 @@ def seed_everything(seed):
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  ivadomed's transforms draw from numpy's global generator
     torch.manual_seed(seed)
-
-
-def current_context():
-    """Return the configuration of the running command, or an empty dict outside of one."""
-    return _context.get() or {}
 
 
 def save_config_file(original):

@@ -10,8 +10,8 @@ from ivadomed_labelfusion.config.check import is_nested
 from ivadomed_labelfusion.evaluation import settings_from_config
 from ivadomed_labelfusion.files import atomic_path
 from ivadomed_labelfusion.hosts.ivadomed2 import film, inter_rater, reconstruction, uncertainty
+from ivadomed_labelfusion.hosts.ivadomed2.context import current_context
 from ivadomed_labelfusion.hosts.ivadomed2.labels import FusedLabels
-from ivadomed_labelfusion.hosts.ivadomed2.run import current_context
 from ivadomed_labelfusion.hosts.ivadomed2.thresholds import search_over_volumes
 
 

@@ -10,10 +10,12 @@ from torch.utils.data import DataLoader
 
 from ivadomed_labelfusion.environment import version_numbers
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.hosts.ivadomed2 import run, transfer
+from ivadomed_labelfusion.hosts.ivadomed2 import transfer
+from ivadomed_labelfusion.hosts.ivadomed2.context import current_context
 from ivadomed_labelfusion.hosts.ivadomed2.early_stopping import with_mode
 from ivadomed_labelfusion.hosts.ivadomed2.loading import TrainingTorch, read_checkpoint
 from ivadomed_labelfusion.hosts.ivadomed2.speed.batches import BatchSource, CountedSampler
+from ivadomed_labelfusion.hosts.ivadomed2.speed.network import computing_as_asked, watch_steps
 
 
 class EpochDataLoader(DataLoader):
@@ -63,9 +65,10 @@ def train(original):
                 )
         if dataset_val and kwargs.get("n_gif", 0) > len(dataset_val):
             raise InputError(f"--gif (-g) must be at most {len(dataset_val)}, the validation slices.")
+        place = torch.device(device if kwargs.get("cuda_available", True) else "cpu")
         for samples in (dataset_train, dataset_val):
             if hasattr(samples, "make_batches_on"):
-                samples.make_batches_on(torch.device(device if kwargs.get("cuda_available", True) else "cpu"))
+                samples.make_batches_on(place)
         checkpoint, done = Path(path_output, "checkpoint.pth.tar"), 0
         if kwargs.get("resume_training") and checkpoint.is_file():
             state = read_checkpoint(checkpoint)
@@ -83,7 +86,7 @@ def train(original):
                 imed_training.torch.best_epoch = done
         training_params = with_mode(training_params, imed_training.torch, done)
         try:
-            with transfer.asking_for(model_params):
+            with transfer.asking_for(model_params), computing_as_asked(model_params, training_params, place):
                 return original(
                     model_params, dataset_train, dataset_val, training_params, path_output, device, *args, **kwargs
                 )
@@ -98,6 +101,7 @@ def get_scheduler(original):
     """Wrap ``ivadomed.training.get_scheduler``: ivadomed's defaults give every schedule the bounds of ``CyclicLR``."""
 
     def wrapped(params, optimizer, num_epochs=0):
+        watch_steps(optimizer)
         if params["name"] == "CosineAnnealingWarmRestarts":
             params = {name: value for name, value in params.items() if name not in ("base_lr", "max_lr")}
         return original(params, optimizer, num_epochs)
@@ -116,7 +120,7 @@ def save_onnx_model(original):
     """
 
     def wrapped(model, inputs, model_path):
-        if not run.current_context().get("training_parameters", {}).get("export_onnx", True):
+        if not current_context().get("training_parameters", {}).get("export_onnx", True):
             Path(model_path).unlink(missing_ok=True)
             raise NotWantedError("training_parameters.export_onnx is false, so none is written")
         # before 2.9 the exporter that is used here fails on up-sampling

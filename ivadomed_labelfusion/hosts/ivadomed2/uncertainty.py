@@ -5,8 +5,9 @@ import re
 from ivadomed import transforms as imed_transforms
 
 from ivadomed_labelfusion.hosts.ivadomed2 import film
+from ivadomed_labelfusion.hosts.ivadomed2.context import current_context
 from ivadomed_labelfusion.hosts.ivadomed2.reconstruction import VolumeDataLoader
-from ivadomed_labelfusion.hosts.ivadomed2.run import current_context, seed_everything
+from ivadomed_labelfusion.hosts.ivadomed2.run import seed_everything
 
 # what a test writes into pred_masks; --segment's own files are named _class-0_pred
 _OF_A_TEST = re.compile(r"_(pred|pred_\d+|pred_TP-FP-FN|soft|unc-\w+)\.nii\.gz$")
