@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ivadomed_labelfusion.config import raise_on_errors
 from ivadomed_labelfusion.data.raters import nested_target_suffix
+from ivadomed_labelfusion.data.texts import check_participants, read_text
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.nnunet.folds import draw_parts, read_parts
 from ivadomed_labelfusion.hosts.nnunet.names import trainer_name
@@ -101,12 +102,16 @@ def _named(test, seed, subjects):
 def _with_value(bids_dir, column, values):
     """Return the subjects whose column of participants.tsv has one of the values."""
     path = Path(bids_dir) / "participants.tsv"
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-    except FileNotFoundError:
-        raise InputError(f"{path} must exist: split_dataset.data_testing selects by its column {column}.") from None
-    found = [row["participant_id"] for row in rows if row.get(column) in values]
+    if not path.exists():
+        raise InputError(f"{path} must exist: split_dataset.data_testing selects by its column {column}.")
+    check_participants(bids_dir)
+    rows = csv.DictReader(read_text(path).splitlines(), delimiter="\t")
+    # ivadomed takes names with and without the prefix
+    found = [
+        "sub-" + row["participant_id"].strip().removeprefix("sub-")
+        for row in rows
+        if row.get("participant_id") and (row.get(column) or "").strip() in values
+    ]
     if not found:
         raise InputError(f"{path} must have subjects with {column} {' or '.join(values)}, it has none.")
     return found

@@ -191,6 +191,18 @@ def test_a_configuration_says_data_raters_and_test_subjects(bids, tmp_path, caps
     assert json.loads((folder / "dataset.json").read_text())["raters"]["seed"] == 1
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"institution_id\nsite0\n", b"participant_id\nsub-01\n", None])
+def test_a_table_of_subjects_that_cannot_choose_ends_in_one_line(bids, tmp_path, capsys, content):
+    config = make_config("ms_softseg_average", bids, tmp_path / "out")
+    config["split_dataset"]["data_testing"] = {"data_type": "institution_id", "data_value": ["site0"]}
+    path = write_config(tmp_path / "config.json", config)
+    (bids / "participants.tsv").unlink()
+    if content is not None:
+        (bids / "participants.tsv").write_bytes(content)
+    export(tmp_path, "--from-config", path, "--dataset", 4, "--name", "F", status=2)
+    assert "participants.tsv" in capsys.readouterr().err
+
+
 def test_what_nnunet_cannot_do_is_said(tmp_path, bids, capsys):
     config = make_config("ms_conv_staple", bids, tmp_path / "out")
     config["transformation"]["FuseRaters"]["method"] = "union"

@@ -96,7 +96,7 @@ def test_the_seed_decides_everything_whatever_the_number_of_workers(workspace, m
 
 
 def test_validation_is_on_the_same_batches_in_every_epoch(workspace):
-    trainer = make_trainer(workspace, "nnUNetTrainerRatersRandomConv", num_val_iterations_per_epoch=2)
+    trainer = make_trainer(workspace, "nnUNetTrainerRatersRandomConv", num_val_iterations_per_epoch=2, batch_size=2)
     _, loader = trainer.get_dataloaders()
     batches = [next(loader) for _ in range(4)]
     assert torch.equal(batches[0]["data"], batches[2]["data"])
@@ -104,7 +104,7 @@ def test_validation_is_on_the_same_batches_in_every_epoch(workspace):
 
 
 def test_making_batches_leaves_the_generators_of_the_process_alone(workspace):
-    trainer = make_trainer(workspace, "nnUNetTrainerRatersRandomConv")
+    trainer = make_trainer(workspace, "nnUNetTrainerRatersRandomConv", batch_size=2)
     loader, _ = trainer.get_dataloaders()
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
