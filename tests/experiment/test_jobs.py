@@ -191,6 +191,7 @@ def test_each_gpu_serves_one_training_at_a_time(study, monkeypatch):
 
 
 def test_one_process_runs_several_commands_and_keeps_the_locks(study, tmp_path):
+    pytest.importorskip("ivadomed", reason="the extra 'ivadomed' is not installed")
     log, other = tmp_path / "x.log", tmp_path / "y.log"
     with file_lock(tmp_path / "lock") as lock, HostProcess(study, [lock]) as host:
         with pytest.raises(subprocess.CalledProcessError):

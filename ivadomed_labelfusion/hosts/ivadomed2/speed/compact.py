@@ -1,6 +1,11 @@
-"""Loaded samples in little memory: images as float32, masks as the box that holds them, bits where they are binary."""
+"""Loaded samples in little memory: images as float32, masks as the box that holds them, bits where they are binary.
 
-from dataclasses import dataclass
+Images of data sets larger than a share of the memory lie in a file without a name, which ends with the process.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ivadomed.keywords import MetadataKW
@@ -103,21 +108,47 @@ class PackedPair:
         }
 
 
-class PackedItems:
-    """Stands in for ivadomed's list of loaded ``(pair, pair with the region of interest)``, in less memory."""
+def memory_share(share: float = 0.25) -> int:
+    """Return a share of this machine's memory in bytes."""
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * share)
 
-    def __init__(self):
+
+class PackedItems:
+    """Stands in for ivadomed's list of loaded ``(pair, pair with the region of interest)``, in less memory.
+
+    Args:
+        limit (int): Bytes of images that are kept in memory; further ones are read from a file when they are needed.
+            None takes a quarter of the machine's memory (training and validation each have a list).
+    """
+
+    def __init__(self, limit: int | None = None):
         self.packed = []
         self._regions = []
+        self._left = memory_share() if limit is None else limit
+        self._file = None
 
     def append(self, item):
         """Add an item of ivadomed."""
         pair, region = item
-        self.packed.append(PackedPair.of(pair))
+        packed = PackedPair.of(pair)
+        self._left -= sum(image.nbytes for image in packed.images)
+        if self._left < 0:
+            packed = replace(packed, images=[self._on_disk(image) for image in packed.images])
+        self.packed.append(packed)
         if region is not None:
             # the images are those of the pair
             region = {**region, "input": None, "gt": [PackedMask.of(mask) for mask in region["gt"]]}
         self._regions.append(region)
+
+    def _on_disk(self, image):
+        """Return the image as a map of a file for temporary data; what is written to it does not reach the file."""
+        if self._file is None:
+            # open as long as the images are needed
+            self._file = tempfile.TemporaryFile(prefix="ivadomed_labelfusion_")  # noqa: SIM115
+        start = self._file.seek(0, os.SEEK_END)
+        self._file.write(image.tobytes())
+        self._file.flush()
+        return np.memmap(self._file, image.dtype, "c", start, image.shape)
 
     def __len__(self):
         return len(self.packed)
