@@ -100,12 +100,21 @@ def get_parser():
         help="test on each centre in turn or at random (default: centre for scgm, random otherwise)",
     )
     run.add_argument("--seed", metavar="N", type=_not_negative, default=0, help="seed of the splits (default: 0)")
-    run.add_argument("--cores", metavar="N", type=_positive, help="cores to use here (default: one per GPU, or 1)")
+    run.add_argument(
+        "--cores", metavar="N", type=_positive, help="cores to use here (default: one per training on a GPU, or 1)"
+    )
     run.add_argument(
         "--gpus",
         metavar="N",
         type=_not_negative,
         help="GPUs to use here, one training each (default: all); with --profile, 1 makes every training ask for one",
+    )
+    run.add_argument(
+        "--models-per-gpu",
+        metavar="N",
+        type=_positive,
+        default=1,
+        help="trainings that share a GPU, as far as its memory allows (default: 1); small networks leave it idle",
     )
     run.add_argument(
         "--threads",
@@ -254,7 +263,8 @@ def _study_from_arguments(parsed):
     else:
         n_splits = _n_splits(parsed.splits)
     gpus = count_gpus() if parsed.gpus is None else parsed.gpus
-    cores = parsed.cores or max(1, gpus)
+    slots = gpus * parsed.models_per_gpu
+    cores = parsed.cores or max(1, slots)
     return Study(
         folder=resolve(parsed.output),
         bids=str(resolve(parsed.bids)),
@@ -266,8 +276,9 @@ def _study_from_arguments(parsed):
         overrides=_overrides(parsed),
         cores=cores,
         gpus=gpus,
-        threads=parsed.threads or (max(1, cores // gpus) if gpus else 1),
+        threads=parsed.threads or (max(1, cores // slots) if slots else 1),
         scheduled=parsed.profile is not None,
+        models_per_gpu=parsed.models_per_gpu,
     )
 
 
@@ -279,6 +290,8 @@ def _run(parsed):
     if not parsed.dry_run:
         require("study", "ivadomed", what="study run")
     study = _study_from_arguments(parsed)
+    if parsed.profile and parsed.models_per_gpu > 1:
+        raise InputError("--models-per-gpu shares out the GPUs of this machine; with --profile the cluster does that.")
     if parsed.profile:
         run.check_profile(parsed.profile)
     if parsed.gpus and not parsed.profile and parsed.gpus > run.count_gpus():

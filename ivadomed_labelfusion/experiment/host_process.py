@@ -10,14 +10,18 @@ import time
 
 from ivadomed_labelfusion.locks import try_lock
 
+# what torch, CUDA and a small network need before the first batch
+ROOM_MB = 2000
 _SESSION = "ivadomed_labelfusion.hosts.ivadomed2.session"
 
 
 @contextlib.contextmanager
 def gpu_slot(study):
-    """Take a free GPU of this machine; yields ``(CUDA_VISIBLE_DEVICES or None, lock or None)``.
+    """Take a place on a GPU of this machine; yields ``(CUDA_VISIBLE_DEVICES or None, lock or None)``.
 
-    Without GPUs for the study, none is visible. A cluster's scheduler has chosen already, and its choice is kept.
+    Every GPU takes one training before any takes a second; a further one waits until the GPU's free memory is at least
+    what the average training on it uses. Without GPUs for the study, none is visible. A cluster's scheduler has chosen
+    already, and its choice is kept.
     """
     if study.scheduled:
         yield None, None
@@ -28,14 +32,30 @@ def gpu_slot(study):
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     names = (visible or [str(index) for index in range(study.gpus)])[: study.gpus]
     while True:
-        for name in names:
-            # the folder may be shared with other machines, which have GPUs of the same names
-            path = study.folder / f".gpu-{socket.gethostname()}-{name}.lock"
-            with open(path, "a", encoding="utf-8") as stream:
-                if try_lock(stream):
-                    yield name, stream
-                    return
+        for place in range(study.models_per_gpu):
+            for name in names:
+                # the folder may be shared with other machines, which have GPUs of the same names
+                path = study.folder / f".gpu-{socket.gethostname()}-{name}{f'-{place}' if place else ''}.lock"
+                with open(path, "a", encoding="utf-8") as stream:
+                    if try_lock(stream) and (place == 0 or has_room(name, place)):
+                        yield name, stream
+                        return
         time.sleep(1)
+
+
+def has_room(name: str, running: int) -> bool:
+    """Tell whether a GPU's free memory takes one more training beside ``running`` ones.
+
+    A training that has just started uses little yet, so at least `ROOM_MB` must be free as well. Where nvidia-smi says
+    nothing, the user's number of models per GPU is taken as it is.
+    """
+    command = ["nvidia-smi", f"--id={name}", "--query-gpu=memory.used,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+        used, free = map(float, found.split(","))
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return True
+    return free >= max(used / running, ROOM_MB)
 
 
 class HostProcess(contextlib.ExitStack):

@@ -49,6 +49,7 @@ class Study:
         overrides (dict): Merge patch on every configuration.
         cores (int): Cores of this machine for the study.
         gpus (int): GPUs of this machine for the study; on a cluster, of each training.
+        models_per_gpu (int): Trainings that share a GPU.
         threads (int): Threads of a training.
         scheduled (bool): Whether a cluster's scheduler places the jobs and chooses their GPUs.
     """
@@ -65,11 +66,17 @@ class Study:
     gpus: int = 0
     threads: int = 1
     scheduled: bool = False
+    models_per_gpu: int = 1
 
     @property
     def dataset(self):
         """``scgm`` or ``ms``, the paper's dataset that the template belongs to, else None."""
         return self.template if self.template in DATASETS else None
+
+    @property
+    def gpu_slots(self):
+        """Trainings that the GPUs of this machine take at once."""
+        return self.gpus * self.models_per_gpu
 
     @property
     def split_names(self):
@@ -148,6 +155,9 @@ def load_study(folder):
     check_stays_inside(folder)
     content = read_json(folder / SETTINGS)
     names = set(Study.__dataclass_fields__) | {"version"}
+    if isinstance(content, dict):
+        # studies of before there was a choice
+        content.setdefault("models_per_gpu", 1)
     if not isinstance(content, dict) or set(content) != names:
         version = content.get("version", "unknown") if isinstance(content, dict) else "unknown"
         raise InputError(

@@ -104,7 +104,9 @@ def _saved(study):
 def _check_folder(study, *, is_new):
     folder, bids = study.folder, Path(study.bids)
     if not is_new:
-        first = check_fields(read_json(folder / SETTINGS), STUDY, folder / SETTINGS, "Restore it.")["folder"]
+        first = check_fields(
+            read_json(folder / SETTINGS), {"folder": STUDY["folder"]}, folder / SETTINGS, "Restore it."
+        )["folder"]
         if first != str(folder):
             raise InputError(
                 f"{folder} is a study that was started as {first}, and its paths are part of every configuration. "

@@ -64,6 +64,7 @@ STUDY = {
     "gpus": _whole(0, _MOST_WORKERS),
     "threads": _whole(1, _MOST_WORKERS),
     "scheduled": FLAG,
+    "models_per_gpu": _whole(1, 100),
 }
 CANDIDATE = {
     "name": ("a name of letters, digits, _ and -", is_name),

@@ -112,7 +112,7 @@ def snakemake_command(study, *, profile=None):
         return [*command, "--profile", str(profile)]
     command += ["--cores", str(study.cores)]
     if study.gpus:
-        command += ["--resources", f"gpu={study.gpus}"]
+        command += ["--resources", f"gpu={study.gpu_slots}"]
     return command
 
 

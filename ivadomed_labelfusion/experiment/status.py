@@ -164,7 +164,7 @@ def progress(study):
         extrapolated += [pace[1]] if pace else []
     seconds["train"] = seconds["train"] or extrapolated
     left = sum(waiting[kind] * statistics.fmean(known) for kind, known in seconds.items() if known)
-    workers = 1 if study.scheduled else study.gpus or max(1, study.cores // study.threads)
+    workers = 1 if study.scheduled else study.gpu_slots or max(1, study.cores // study.threads)
     known_left = left / workers if seconds["train"] else None
     return Progress(len(jobs) - sum(waiting.values()), len(jobs), n_running, known_left)
 

@@ -1,5 +1,6 @@
 """Jobs: checkpoints, logs, ensembles, failures and locks, with real files and processes."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,7 +15,7 @@ import pytest
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.experiment.candidates import resolve_candidates
-from ivadomed_labelfusion.experiment.host_process import HostProcess, gpu_slot
+from ivadomed_labelfusion.experiment.host_process import ROOM_MB, HostProcess, gpu_slot, has_room
 from ivadomed_labelfusion.experiment.jobs import (
     CHECKPOINT,
     _last_words,
@@ -26,6 +27,7 @@ from ivadomed_labelfusion.experiment.jobs import (
     read_losses,
     read_threshold,
 )
+from ivadomed_labelfusion.experiment.plan import load_study
 from ivadomed_labelfusion.experiment.prepare import prepare_study
 from tests.builders.study_files import make_study
 
@@ -188,6 +190,41 @@ def test_each_gpu_serves_one_training_at_a_time(study, monkeypatch):
         assert hidden == ""
     with gpu_slot(dataclasses.replace(two, scheduled=True)) as (chosen_by_the_scheduler, _):
         assert chosen_by_the_scheduler is None
+
+
+def test_gpus_take_further_trainings_when_all_have_one_and_memory_is_left(study, monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+
+    def memory(used, free):
+        tool.write_text(f"#!/bin/sh\necho '{used}, {free}'\n")
+        tool.chmod(0o755)
+
+    shared = dataclasses.replace(study, gpus=2, models_per_gpu=2)
+    assert shared.gpu_slots == 4
+    memory(3000, 5000)
+    with contextlib.ExitStack() as stack:
+        names = [stack.enter_context(gpu_slot(shared))[0] for _ in range(4)]
+        assert sorted(names[:2]) == sorted(names[2:]) == ["0", "1"]
+    assert has_room("0", 1)
+    memory(5000, 3000)
+    assert not has_room("0", 1)
+    assert has_room("0", 2)
+    memory(10, ROOM_MB - 1)
+    assert not has_room("0", 1)
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert has_room("0", 1)
+
+
+def test_a_study_of_before_goes_on_with_one_model_per_gpu(study):
+    prepare_study(study)
+    content = json.loads((study.folder / "study.json").read_text())
+    del content["models_per_gpu"]
+    (study.folder / "study.json").write_text(json.dumps(content))
+    assert load_study(study.folder).models_per_gpu == 1
+    assert prepare_study(dataclasses.replace(study, models_per_gpu=3)).models_per_gpu == 3
 
 
 def test_one_process_runs_several_commands_and_keeps_the_locks(study, tmp_path):
