@@ -22,7 +22,7 @@ CANDIDATES = list(PAPER_CANDIDATES)
 def small():
     """Sizes for a test."""
     return {
-        (dataset, True): dataclasses.replace(settings.SETTINGS[dataset, True], subjects=6, epochs=2)
+        (dataset, True): dataclasses.replace(settings.DEMO_SIZES[dataset, True], subjects=6, epochs=2)
         for dataset in ("ms", "scgm")
     }
 

@@ -110,7 +110,7 @@ def _study_from_arguments(parsed):
 def _run(parsed):
     from ivadomed_labelfusion.experiment import run
     from ivadomed_labelfusion.experiment.prepare import check_study, prepare_study
-    from ivadomed_labelfusion.paper.results import has_comparison, has_finished_models, write_results
+    from ivadomed_labelfusion.paper.results import has_comparison, has_finished_models, write_study_results
 
     if not parsed.dry_run:
         require("study", "ivadomed", what="study run")
@@ -141,7 +141,7 @@ def _run(parsed):
         print_status(study, every_model=False)
         if has_finished_models(study):
             # what was asked for once is kept up to date
-            written = write_results(study, compare_paper=has_comparison(study))
+            written = write_study_results(study, compare_paper=has_comparison(study))
             print(f"\nResults of the finished models: {study.folder / 'results' / 'README.md'}")
             print("\n".join(written.notes))
     return 1 if status else 0
@@ -158,13 +158,13 @@ def _results(parsed):
     from rich.console import Console
 
     from ivadomed_labelfusion.experiment.plan import load_study
-    from ivadomed_labelfusion.paper.results import has_comparison, write_results
+    from ivadomed_labelfusion.paper.results import has_comparison, write_study_results
 
     study = load_study(parsed.study)
     # what was asked for once is kept up to date
     compare_paper = parsed.compare_paper or has_comparison(study)
     with Console(stderr=True).status("Making tables and figures"):
-        results = write_results(
+        results = write_study_results(
             study,
             compare_paper=compare_paper,
             mixed=parsed.mixed_model,

@@ -19,7 +19,7 @@ COLUMNS = (
 )
 
 
-def collect_results(output, candidates):
+def read_demo_results(output, candidates):
     """Read the evaluation of every candidate.
 
     Args:
@@ -44,7 +44,7 @@ def collect_results(output, candidates):
     return results
 
 
-def write_tables(results, output, *, dataset, settings):
+def write_demo_tables(results, output, *, dataset, settings):
     """Write ``results.csv`` (all columns) and ``results.md`` (the chosen ones); return the latter as plain text."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(results[0]), lineterminator="\n")

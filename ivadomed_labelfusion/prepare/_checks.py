@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import nibabel
 import numpy as np
 
-from ivadomed_labelfusion.coding import BINARY, SOFT, TOLERANCE, Coding, coding_of, refusal
+from ivadomed_labelfusion.coding import BINARY, CODING_TOLERANCE, SOFT, Coding, coding_of, refusal
 from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM, onto, spatial_shape
 from ivadomed_labelfusion.data.volumes import read_volume, voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
@@ -102,7 +102,7 @@ def clean_mask(data, values, what):
     found = np.unique(data)
     allowed = [0, *values.values()]
     problems = []
-    odd = found[np.abs(found[:, None] - np.array(allowed)).min(axis=1) > TOLERANCE]
+    odd = found[np.abs(found[:, None] - np.array(allowed)).min(axis=1) > CODING_TOLERANCE]
     if odd.size:
         count = int(np.isin(data, odd).sum())
         shown = ", ".join(f"{value:g}" for value in odd[:6]) + (" ..." if odd.size > 6 else "")

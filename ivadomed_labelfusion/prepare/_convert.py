@@ -15,7 +15,7 @@ from ivadomed_labelfusion.data.volumes import load_image, save_nifti, voxel_size
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import write_gzip, write_json
 from ivadomed_labelfusion.prepare import _checks, _coverage
-from ivadomed_labelfusion.prepare._plan import Problem
+from ivadomed_labelfusion.prepare._plan import PlanProblem
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SubjectReport:
         volumes_mm3 (dict): Class -> rater -> volume in mm^3.
         dice (dict): Class -> (rater, rater) -> Dice; 1.0 if both are empty.
         kept (float or None): Share in [0, 1] of the raters' union that the configuration's crop keeps; None if unknown.
-        problems (list of Problem): Everything found.
+        problems (list of PlanProblem): Everything found.
         codings (dict): Place of each binary mask to its `Coding`.
     """
 
@@ -61,7 +61,7 @@ class SubjectReport:
 
     def add(self, level, text):
         """Note a problem of this subject."""
-        self.problems.append(Problem(level, self.name, text))
+        self.problems.append(PlanProblem(level, self.name, text))
 
     @property
     def failed(self):

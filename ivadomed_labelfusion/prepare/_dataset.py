@@ -14,7 +14,7 @@ from ivadomed_labelfusion.files import read_json, resolve, write_json, write_tex
 from ivadomed_labelfusion.locks import only_one
 from ivadomed_labelfusion.prepare import _coverage, _report
 from ivadomed_labelfusion.prepare._convert import SubjectOptions, convert_subject
-from ivadomed_labelfusion.prepare._plan import Problem
+from ivadomed_labelfusion.prepare._plan import PlanProblem
 from ivadomed_labelfusion.prepare._source import open_source
 
 # processes; more than any machine has cores
@@ -94,7 +94,7 @@ def run(
             reports = list(_convert_all(plan, staging, options, jobs, progress, console))
             problems = [*plan.problems, *(problem for report in reports for problem in report.problems)]
             coded = coding_note({place: coding for report in reports for place, coding in report.codings.items()})
-            problems += [Problem("note", "", coded)] if coded else []
+            problems += [PlanProblem("note", "", coded)] if coded else []
             _stop_on(problems, strict=strict, done="Nothing was written.")
             if fuse:
                 problems += _fuse(plan, staging, fuse, jobs, progress, console)
@@ -286,7 +286,7 @@ def _fuse(plan, staging, methods, jobs, progress, console):
             progress=lambda done, total, image_stem: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     return [
-        Problem("note", image_stem.split("_")[0], f"fusion: {text}")
+        PlanProblem("note", image_stem.split("_")[0], f"fusion: {text}")
         for image_stem, texts in sorted(fused.notes.items())
         for text in texts
     ]

@@ -6,7 +6,7 @@ from ivadomed_labelfusion.prepare._source import SourceFile
 
 
 @dataclass(frozen=True)
-class Problem:
+class PlanProblem:
     """Something found: ``level`` is ``error`` (nothing is written), ``warning`` or ``note``."""
 
     level: str
@@ -80,7 +80,7 @@ class DatasetPlan:
         exclusive (bool): The classes must not overlap.
         template (str or None): Configuration template whose resampling and crop are checked.
         subjects (list of SubjectPlan): Sorted by name.
-        problems (list of Problem): Found while planning.
+        problems (list of PlanProblem): Found while planning.
         license_file (SourceFile or None): Licence text that came with the download.
     """
 

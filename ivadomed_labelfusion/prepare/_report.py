@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ivadomed_labelfusion.prepare._plan import Problem
+from ivadomed_labelfusion.prepare._plan import PlanProblem
 
 # width of tables that go to a file or pipe
 PLAIN_WIDTH = 150
@@ -18,7 +18,7 @@ class Report:
         out (Path or None): The dataset written; None after a dry run.
         plan (DatasetPlan): What was planned.
         subjects (list of SubjectReport): Empty after a dry run.
-        problems (list of Problem): Of the plan and of all subjects.
+        problems (list of PlanProblem): Of the plan and of all subjects.
         fused (list of str): Fusion methods whose results were written too.
     """
 
@@ -40,8 +40,8 @@ def problems_text(problems, level):
 
 
 def dataset_problem(level, text):
-    """Return a Problem of the dataset as a whole."""
-    return Problem(level, "", text)
+    """Return a PlanProblem of the dataset as a whole."""
+    return PlanProblem(level, "", text)
 
 
 def print_plan(plan, console):

@@ -9,7 +9,7 @@ from ivadomed_labelfusion.data.suffixes import is_bids_contrast
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import METHODS
 from ivadomed_labelfusion.prepare import _dataset, pictures
-from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
+from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, PlanProblem, SubjectPlan
 from ivadomed_labelfusion.prepare._source import Files
 
 # ** in a pattern; placeholders and wildcards between two slashes
@@ -93,7 +93,7 @@ def _with_volumes(plan, convert, *, symlink):
             images = tuple(replace(image, file=convert(image.file)) for image in subject.images)
             masks = tuple(replace(mask, file=convert(mask.file)) for mask in subject.masks)
         except InputError as error:
-            plan.problems.append(Problem("error", subject.name, str(error)))
+            plan.problems.append(PlanProblem("error", subject.name, str(error)))
             continue
         subjects.append(replace(subject, images=images, masks=masks))
     plan.subjects = subjects
@@ -212,7 +212,7 @@ def _plan(files, *, image, mask, classes, contrast, title, root):
     )
     contrasts = sorted({key for table in images.values() for key in table.found})
     problems += [
-        Problem(
+        PlanProblem(
             "warning", "", f"{key} is no contrast that BIDS knows. ivadomed finds its images only with "
             '"bids_validate": false in loader_parameters; better take one of BIDS, such as T1w, T2w or FLAIR.',
         )
@@ -222,7 +222,7 @@ def _plan(files, *, image, mask, classes, contrast, title, root):
     subjects = []
     for name in sorted(sources):
         for table in (images.get(name), masks.get(name)):
-            problems += [Problem(level, name, text) for level, text in (table.problems if table else [])]
+            problems += [PlanProblem(level, name, text) for level, text in (table.problems if table else [])]
         subject = _plan_subject(name, sources[name], images, masks, classes, contrast, names, raters, problems)
         if subject:
             with_institution = {"institution_id": institutions[name]} if institutions.get(name) else {}
@@ -250,10 +250,10 @@ def _plan_subject(name, source_id, images, masks, classes, contrast, names, rate
     """Return the SubjectPlan, or None if the subject has no image or no mask."""
     if name not in images or contrast not in images[name].found:
         have = ", ".join(images[name].found) if name in images else "no image at all"
-        problems.append(Problem("warning", name, f"{source_id} has no {contrast} image ({have}) and is left out."))
+        problems.append(PlanProblem("warning", name, f"{source_id} has no {contrast} image ({have}) and is left out."))
         return None
     if name not in masks:
-        problems.append(Problem("warning", name, f"{source_id} has no mask and is left out."))
+        problems.append(PlanProblem("warning", name, f"{source_id} has no mask and is left out."))
         return None
     found = images[name].found
     ordered = [contrast, *sorted(set(found) - {contrast})]
@@ -262,7 +262,7 @@ def _plan_subject(name, source_id, images, masks, classes, contrast, names, rate
         keys = [(rater, None)] if classes else [(rater, class_name) for class_name in names]
         lacking = [key[1] or "mask" for key in keys if key not in masks[name].found]
         if lacking:
-            problems.append(Problem("warning", name, f"{source_id} lacks {', '.join(lacking)} of {rater}."))
+            problems.append(PlanProblem("warning", name, f"{source_id} lacks {', '.join(lacking)} of {rater}."))
         mask_plans += [
             MaskPlan(rater, masks[name].found[key], dict(classes) if classes else {key[1]: None})
             for key in keys

@@ -7,7 +7,7 @@ from collections import Counter
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.extras import require
 from ivadomed_labelfusion.prepare import _dataset
-from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
+from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, PlanProblem, SubjectPlan
 from ivadomed_labelfusion.prepare._source import Files
 
 # BIDS contrast -> names of its files without extension, in lower case; FLAIR comes first: it carries the labels
@@ -151,14 +151,14 @@ def plan(files, *, contrasts, space):
     problems, subjects = [], []
     older = sorted(name for name in about if not name.startswith("sub-c"))
     for name, table in sorted(tables.items()):
-        problems += [Problem(level, name, text) for level, text in table.problems]
+        problems += [PlanProblem(level, name, text) for level, text in table.problems]
         subject = _plan_subject(about[name], table.found, contrasts, space, problems)
         if subject is not None:
             subjects.append(subject)
     _say_missing_contrasts(problems, tables, contrasts, space)
     if older:
         problems.append(
-            Problem(
+            PlanProblem(
                 "warning",
                 "",
                 "the older challenge layout: in releases before raw v3 the raters' numbers are not consistent across "
@@ -169,7 +169,7 @@ def plan(files, *, contrasts, space):
     parts = Counter(about[subject.name][3] for subject in subjects)
     if parts["testing"]:
         problems.append(
-            Problem(
+            PlanProblem(
                 "note",
                 "",
                 f"{parts['training']} training and {parts['testing']} testing subjects; the study uses the training "
@@ -208,15 +208,15 @@ def _plan_subject(about, found, contrasts, space, problems):
     if (space, "FLAIR") not in found:
         other = next((s for s in SPACES if s != space and (s, "FLAIR") in found), None)
         hint = f" There is a {other} one: try --space {other}." if other else ""
-        problems.append(Problem("error", name, f"{source_id} has no {space} FLAIR image.{hint}"))
+        problems.append(PlanProblem("error", name, f"{source_id} has no {space} FLAIR image.{hint}"))
         return None
     missing = [rater for rater in RATERS if ("mask", rater) not in found]
     if len(missing) == len(RATERS):
-        problems.append(Problem("warning", name, f"{source_id} has no rater's mask and is left out."))
+        problems.append(PlanProblem("warning", name, f"{source_id} has no rater's mask and is left out."))
         return None
     if missing:
         problems.append(
-            Problem(
+            PlanProblem(
                 "warning",
                 name,
                 f"{source_id} lacks the masks of {', '.join(missing)}. Configurations that name them need a subject "
@@ -267,7 +267,7 @@ def _say_missing_contrasts(problems, tables, contrasts, space):
             else f"{', '.join(lacking)}: no {space} {contrast} image"
         )
         problems.append(
-            Problem(
+            PlanProblem(
                 "error",
                 "",
                 f"{who}. All subjects have: {', '.join(everywhere)}. Go on without it: "

@@ -4,7 +4,7 @@ import functools
 import re
 
 from ivadomed_labelfusion.prepare import _dataset
-from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
+from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, PlanProblem, SubjectPlan
 from ivadomed_labelfusion.prepare._source import Files
 
 CONTRAST = "T2starw"
@@ -118,7 +118,7 @@ def plan(files):
         match = _FILE.fullmatch(file.name)
         if match:
             table.add((match["site"], match["number"], match["what"]), file)
-    problems = [Problem(level, "", text) for level, text in table.problems]
+    problems = [PlanProblem(level, "", text) for level, text in table.problems]
     subjects, unlabelled = [], 0
     for site, number in sorted({key[:2] for key in table.found}):
         get = functools.partial(_get, table.found, site, number)
@@ -130,7 +130,7 @@ def plan(files):
         image = get("image")
         if image is None:
             problems.append(
-                Problem(
+                PlanProblem(
                     "warning", name, f"{source_id} has masks but no image ({source_id}-image.nii.gz) and is left out."
                 )
             )
@@ -141,7 +141,7 @@ def plan(files):
         missing = [rater for rater in RATERS if rater not in {mask.rater for mask in masks}]
         if missing:
             problems.append(
-                Problem(
+                PlanProblem(
                     "warning",
                     name,
                     f"{source_id} lacks the masks of {', '.join(missing)}. Configurations that name them need "
@@ -153,7 +153,7 @@ def plan(files):
         )
     if unlabelled:
         problems.append(
-            Problem(
+            PlanProblem(
                 "note", "", f"{unlabelled} subjects without masks (the test archive) are left out, as in the study."
             )
         )

@@ -368,14 +368,14 @@ class TestProperties:
         from ivadomed_labelfusion.fusion import coders, source
 
         expected = brief(masks)
-        original = source.CHUNK_VOXELS, source.BLOCK_VOXELS
+        original = source.CHUNK_VOXELS, source.SLAB_VOXELS
         try:
-            coders.CHUNK_VOXELS, source.BLOCK_VOXELS = chunk, block
+            coders.CHUNK_VOXELS, source.SLAB_VOXELS = chunk, block
             result = brief(masks, keep_codes=keep)
             np.testing.assert_array_equal(result.posterior, expected.posterior)
             np.testing.assert_array_equal(result.sensitivity, expected.sensitivity)
         finally:
-            coders.CHUNK_VOXELS, source.BLOCK_VOXELS = original
+            coders.CHUNK_VOXELS, source.SLAB_VOXELS = original
 
     @QUICK
     @given(masks=masks_of())
