@@ -393,7 +393,7 @@ def test_chunking_of_dictionary_patterns(monkeypatch):
     masks = random_masks(13, 30, (9, 10, 4))
     expected = staple(masks)
     monkeypatch.setattr(coders, "CHUNK_VOXELS", 50)
-    monkeypatch.setattr(source, "BLOCK_VOXELS", 100)
+    monkeypatch.setattr(source, "SLAB_VOXELS", 100)
     for keep in (True, False):
         result = staple(masks, keep_codes=keep)
         np.testing.assert_array_equal(result.posterior, expected.posterior)
