@@ -29,7 +29,7 @@ def small():
 
 @pytest.fixture
 def sizes(small, monkeypatch):
-    monkeypatch.setattr(run, "SETTINGS", small)
+    monkeypatch.setattr(run, "DEMO_SIZES", small)
 
 
 @pytest.mark.slow
