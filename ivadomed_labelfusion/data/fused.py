@@ -192,7 +192,8 @@ class Target:
 def _soft_refusal(label_set, codings, method):
     """Say which mask is soft although the method takes binary ones only."""
     index, rater, path = next(entry for entry in label_set.paths() if codings[entry[2]].kind == SOFT)
-    cure = f"Soft masks can be averaged (method average); for {method} threshold them first."
+    takers = ", ".join(name for name, entry in METHODS.items() if entry.of_soft is not None)
+    cure = f"Soft masks can be fused by {takers}; for {method} threshold them first."
     return refusal(codings[path], label_set.describe(index, rater), cure)
 
 
@@ -250,7 +251,8 @@ def write_fused(
         bids_dir (str or Path): Root of the BIDS dataset.
         target_suffix (list): The raters' suffixes per class as in ivadomed's ``loader_parameters``, plain (one class)
             or nested. They have the form ``_desc-<rater>_label-<class>_seg``; see `raters.classes_and_raters`.
-        methods (str or sequence of str): Names of `fusion.METHODS`. ``average`` gives ``_softseg``, others ``_seg``.
+        methods (str or sequence of str): Names of `fusion.METHODS`. Soft ones such as ``average`` give ``_softseg``,
+            others ``_seg``.
         options (dict): Further arguments of `fusion.fuse_classes`: ``ties``, ``region``, ``weights``, ... An option is
             passed to those methods that know it, and must be known to one of them.
         subjects (iterable of str): Keep these only, with or without ``sub-``.

@@ -324,8 +324,8 @@ def check_method(name: str, options: Iterable[str] = ()) -> None:
 def all_options() -> dict[str, tuple[Option, list[str]]]:
     """Return the options of all methods by name, each with the methods that take it.
 
-    >>> all_options()["max_iter"][1]
-    ['staple', 'simple']
+    >>> all_options()["ties"][1]
+    ['majority']
     """
     found: dict[str, tuple[Option, list[str]]] = {}
     for entry in METHODS.values():

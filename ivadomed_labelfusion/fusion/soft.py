@@ -1,6 +1,6 @@
-"""Averaging soft masks, which have no vote patterns."""
+"""Fusing soft masks, which have no vote patterns: read block by block, as often as a method asks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from ivadomed_labelfusion.coding import BINARY, SOFT, coding_note
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion.region import Region, check_region, inside_region
-from ivadomed_labelfusion.fusion.result import Consensus
-from ivadomed_labelfusion.fusion.source import Masks, Source, coding_of_mask
+from ivadomed_labelfusion.fusion.result import Consensus, as_float32
+from ivadomed_labelfusion.fusion.source import CHUNK_VOXELS, Masks, Source, coding_of_mask
+
+# a method at single voxels: values (R, n) in [0, 1] to the consensus (n,), both float64
+Voxelwise = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def is_soft(masks: Masks, names: Sequence[str] | None = None) -> bool:
@@ -39,16 +42,17 @@ def _has_fractions(source: Source, mask: Any) -> bool:
 
 class SoftMasks:
     """Soft masks, read block by block; in the place of `Patterns`.
+
     Attributes:
         names (list of str): The raters' names.
         labels (ndarray): ``(2,)``, background and foreground.
-        axis (int): The axis along which `mean` goes.
+        axis (int): The axis along which `slabs` follow each other.
         shape (tuple): Spatial shape.
         n_outside (int): 0: no votes are counted.
         notes (tuple of str): What was noticed in the masks.
 
-    >>> [part.tolist() for _, part in SoftMasks([[0.5, 1.0], [0.0, 1.0]]).mean(np.ones(2))]
-    [[0.25, 1.0]]
+    >>> [part.tolist() for _, part in SoftMasks([[0.5, 1.0], [0.0, 1.0]]).slabs(lambda values: values.max(axis=0))]
+    [[0.5, 1.0]]
     """
 
     n_outside = 0
@@ -80,20 +84,48 @@ class SoftMasks:
         self.shape = source.shape
         self.n_raters = len(source)
 
-    def mean(self, weights: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Yield ``(slice along axis, slab)`` of the weighted mean, float32, 0 outside the region."""
+    def rows(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield ``(values (R, n), counts (n,))`` of the voxels in the region, chunk by chunk, float64.
+
+        Voxels where every rater has 0 come last, as one column with their number.
+
+        >>> [(values.tolist(), n.tolist()) for values, n in SoftMasks([[0.5, 0, 0], [0, 0, 0]]).rows()]
+        [([[0.5], [0.0]], [1.0]), ([[0.0], [0.0]], [2.0])]
+        """
+        empty = 0
+        for planes, _, _ in self._source.blocks():
+            inside = inside_region(self._region, self._source, planes)
+            for chunk, values in self._chunks(planes):
+                if inside is not None:
+                    values = values[:, inside[chunk]]
+                marked = values.any(axis=0)
+                empty += marked.size - np.count_nonzero(marked)
+                if marked.any():
+                    yield values[:, marked], np.ones(np.count_nonzero(marked))
+        if empty:
+            yield np.zeros((self.n_raters, 1)), np.array([float(empty)])
+
+    def slabs(self, fused: Voxelwise) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield ``(slice along axis, slab)`` of ``fused(values)``, float32, 0 outside the region."""
         source = self._source
         for planes, start, stop in source.blocks():
-            mean = np.zeros(stop - start)
-            for mask, weight, coding in zip(source.masks, weights, self._codings, strict=True):
-                mean += weight * coding.soft(source.read(mask, planes))
-            mean /= weights.sum()
+            flat = np.zeros(stop - start, np.float32)
+            for chunk, values in self._chunks(planes):
+                flat[chunk] = as_float32(fused(values))
             inside = inside_region(self._region, source, planes)
             if inside is not None:
-                mean[~inside] = 0
+                flat[~inside] = 0
             shape = list(source.shape)
             shape[self.axis] = planes.stop - planes.start
-            yield planes, mean.astype(np.float32).reshape(shape, order=source.order)
+            yield planes, flat.reshape(shape, order=source.order)
+
+    def _chunks(self, planes: slice) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield ``(slice of the flat planes, values (R, n))``."""
+        opened = [self._source.read(mask, planes) for mask in self._source.masks]
+        for first in range(0, opened[0].size, CHUNK_VOXELS):
+            chunk = slice(first, min(first + CHUNK_VOXELS, opened[0].size))
+            parts = [coding.soft(mask[chunk]) for mask, coding in zip(opened, self._codings, strict=True)]
+            yield chunk, np.stack(parts).astype(np.float64)
 
     def empty(self, dtype: Any) -> NDArray[Any]:
         """Return a new volume in the memory order of the masks."""
@@ -101,9 +133,9 @@ class SoftMasks:
 
 
 class SoftConsensus(Consensus):
-    """The weighted mean of soft masks: a `Consensus` whose values are computed voxel by voxel.
+    """The consensus of soft masks: a `Consensus` whose values are computed voxel by voxel.
 
-    >>> result = SoftConsensus(SoftMasks([[0.5, 1.0], [0.0, 1.0]]), np.ones(2))
+    >>> result = SoftConsensus(SoftMasks([[0.5, 1.0], [0.0, 1.0]]), lambda values: values.mean(axis=0))
     >>> result.posterior.tolist(), result.labels().tolist(), result.volume()
     ([0.25, 1.0], [0, 1], 1)
     """
@@ -112,22 +144,23 @@ class SoftConsensus(Consensus):
     is_multilabel = False
     patterns: SoftMasks
 
-    def __init__(self, masks: SoftMasks, weights: NDArray[np.float64]) -> None:
+    def __init__(self, masks: SoftMasks, fused: Voxelwise, **findings: Any) -> None:
+        """Take the method at single voxels, and what else it found out by the names of `Consensus`."""
         nothing = np.zeros(0)
-        super().__init__(masks, nothing, nothing)
-        self._weights = weights
+        super().__init__(masks, nothing, nothing, **findings)
+        self._fused = fused
 
     def labels(self) -> NDArray[np.uint8]:
-        """Return where the mean is above 0.5, ``(*spatial)`` uint8."""
+        """Return where the posterior is above 0.5, ``(*spatial)`` uint8."""
         return (self.posterior > 0.5).astype(np.uint8)
 
     @cached_property
     def posterior(self) -> NDArray[np.float32]:
-        """The mean, ``(*spatial)`` float32 in [0, 1], 0 outside the region."""
-        mean = self.patterns.empty(np.float32)
+        """The consensus, ``(*spatial)`` float32 in [0, 1], 0 outside the region."""
+        posterior = self.patterns.empty(np.float32)
         for planes, slab in self.posterior_slabs():
-            mean[(slice(None),) * self.axis + (planes,)] = slab
-        return mean
+            posterior[(slice(None),) * self.axis + (planes,)] = slab
+        return posterior
 
     def label_slabs(self) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
         """Yield ``(slice along axis, slab)`` of `labels`."""
@@ -136,7 +169,7 @@ class SoftConsensus(Consensus):
 
     def posterior_slabs(self, label: int = 1) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Yield ``(slice along axis, slab)`` of `posterior`, or of what is left to 1 for ``label`` 0."""
-        for planes, slab in self.patterns.mean(self._weights):
+        for planes, slab in self.patterns.slabs(self._fused):
             yield planes, slab if label else 1 - slab
 
     def volume(self, label: int = 1) -> int:

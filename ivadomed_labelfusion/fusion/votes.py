@@ -139,7 +139,7 @@ def distinct_labels(source: Source, mask: Any, name: str, limit: int = 256) -> N
             raise InputError(
                 f"Label maps must hold whole numbers >= 0, {name} holds "
                 f"{', '.join(f'{value:g}' for value in np.unique(odd)[:6])}. "
-                "Soft masks can only be averaged; resample label maps with nearest neighbours."
+                "Soft masks need a method that takes them (average); resample label maps with nearest neighbours."
             )
         found = np.union1d(found, whole)
         if found.size > limit:

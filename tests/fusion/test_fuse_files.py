@@ -44,7 +44,7 @@ def test_every_method(folder, method, capsys):
     found = nibabel.load("out.nii.gz")
     np.testing.assert_array_equal(np.asanyarray(found.dataobj), fusion.fuse(MASKS, method))
     np.testing.assert_allclose(found.affine, AFFINE, atol=1e-6)
-    assert found.get_data_dtype() == (np.float32 if method == "average" else np.uint8)
+    assert found.get_data_dtype() == (np.float32 if fusion.METHODS[method].soft else np.uint8)
     output = capsys.readouterr().out
     assert "r2" in output
     assert "out.nii.gz" in output

@@ -10,7 +10,7 @@ from ivadomed_labelfusion.fusion.patterns import Patterns, Reading, auto_pattern
 from ivadomed_labelfusion.fusion.registry import METHODS, method
 from ivadomed_labelfusion.fusion.result import Consensus
 from ivadomed_labelfusion.fusion.shares import label_votes, posterior_of, tied_for_most
-from ivadomed_labelfusion.fusion.soft import SoftConsensus, is_soft
+from ivadomed_labelfusion.fusion.soft import SoftConsensus, SoftMasks, is_soft
 from ivadomed_labelfusion.fusion.source import Masks
 from ivadomed_labelfusion.fusion.ties import Ties
 
@@ -40,7 +40,14 @@ def average(masks: Masks, *, weights: ArrayLike | None = None, **reading: Unpack
     return METHODS["average"](binary_patterns(masks, **reading), weights=weights).posterior
 
 
-@method("average", soft=True, classes="apart", of_soft=SoftConsensus)
+def _average_of_soft(masks: SoftMasks, *, weights: NDArray[np.float64]) -> Consensus:
+    """Average soft masks, in the raters' order, so that the sums do not depend on how the volume is read."""
+    return SoftConsensus(
+        masks, lambda values: sum(weight * mask for weight, mask in zip(weights, values, strict=True)) / weights.sum()
+    )
+
+
+@method("average", soft=True, classes="apart", of_soft=_average_of_soft)
 def average_of_patterns(patterns: Patterns, *, weights: NDArray[np.float64]) -> Consensus:
     """Average counted vote patterns; the hard labels are those above 0.5 (binary) or of the majority (label maps)."""
     shares = label_votes(patterns.votes, patterns.labels.size, weights) / weights.sum()
