@@ -134,6 +134,16 @@ class Patterns:
         keep = [index for index in range(self.n_raters) if index != rater]
         return replace(self, votes=self.votes[:, keep], names=[self.names[index] for index in keep])
 
+    def recoded(self, maps: list[NDArray[Any]]) -> "Patterns":
+        """Return the patterns of other maps of whole numbers >= 0 of the same raters, in the same region.
+
+        >>> patterns = binary_patterns([[0, 1, 1], [0, 1, 0]])
+        >>> patterns.recoded([np.array([2, 1, 1]), np.array([0, 1, 2])]).votes.tolist()
+        [[1, 1], [1, 2], [2, 0]]
+        """
+        source = Source(maps, self.names, order=self._coder.source.order)
+        return _surveyed(LabelVotes(source), self._region, 0, self._codes is not None)
+
 
 def encode(reader: VoteReader, *, region: Region = "image", margin: int = 10, keep_codes: bool = True) -> Patterns:
     """Encode and count the vote patterns.
@@ -154,7 +164,11 @@ def encode(reader: VoteReader, *, region: Region = "image", margin: int = 10, ke
     >>> encode(BinaryVotes(Source([[0, 1, 1], [0, 1, 0]]))).counts.tolist()
     [1, 1, 1]
     """
-    region = check_region(region, margin, reader.source)
+    return _surveyed(reader, check_region(region, margin, reader.source), margin, keep_codes)
+
+
+def _surveyed(reader: VoteReader, region: Region | tuple[slice, ...], margin: int, keep_codes: bool) -> Patterns:
+    """Encode, after a look at all values if they are other than the reader assumes."""
     try:
         return _encode(reader, region, margin, keep_codes)
     except UnexpectedValueError:
@@ -204,7 +218,7 @@ def auto_patterns(
     return encode(LabelVotes(source), region=region, margin=margin, keep_codes=keep_codes)
 
 
-def _encode(reader: VoteReader, region: Region, margin: int, keep_codes: bool) -> Patterns:
+def _encode(reader: VoteReader, region: Region | tuple[slice, ...], margin: int, keep_codes: bool) -> Patterns:
     source = reader.source
     coder = (DirectCoder if reader.bits * len(source) <= DIRECT_BITS else DictionaryCoder)(reader)
     stored = np.empty(source.n_voxels, coder.dtype) if keep_codes else None
@@ -244,7 +258,7 @@ def _encode(reader: VoteReader, region: Region, margin: int, keep_codes: bool) -
 
 
 def _count_all(
-    coder: DirectCoder | DictionaryCoder, region: Region, stored: NDArray[Any] | None
+    coder: DirectCoder | DictionaryCoder, region: Region | tuple[slice, ...], stored: NDArray[Any] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Box | None]:
     """Encode all voxels, into ``stored`` if given; return counts of codes in and outside of the region, and the box."""
     source = coder.source

@@ -1,6 +1,6 @@
 """Fusing soft masks, which have no vote patterns: read block by block, as often as a method asks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -15,6 +15,8 @@ from ivadomed_labelfusion.fusion.source import CHUNK_VOXELS, Masks, Source, codi
 
 # a method at single voxels: values (R, n) in [0, 1] to the consensus (n,), both float64
 Voxelwise = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+# what methods that iterate go through, as often as they ask: values (R, n) and the number of voxels with them (n,)
+Rows = Callable[[], Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]]]
 
 
 def is_soft(masks: Masks, names: Sequence[str] | None = None) -> bool:

@@ -6,7 +6,6 @@ precision is ``tau_rn / s_r**2`` with ``tau`` Gamma distributed; the variational
 closed updates, and bias and scale are those that fit it best. Departures from the papers are told beside the code.
 """
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from ivadomed_labelfusion.fusion.patterns import Patterns
 from ivadomed_labelfusion.fusion.registry import Limits, method
 from ivadomed_labelfusion.fusion.result import Consensus
-from ivadomed_labelfusion.fusion.soft import SoftConsensus, SoftMasks
+from ivadomed_labelfusion.fusion.soft import Rows, SoftConsensus, SoftMasks
 
 # 0 and 1 have no logit: values are squeezed into [SQUEEZE, 1 - SQUEEZE] and stretched back in the end
 SQUEEZE = 0.01
@@ -25,9 +24,6 @@ TAU_TOL, TAU_ITER = 1e-6, 200
 
 # scale of the noise that the prior expects, logits
 PRIOR = 0.1
-
-# values (R, n) in [0, 1] and counts (n,), as often as asked
-Rows = Callable[[], Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]]]
 
 
 def to_logits(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -171,9 +167,9 @@ def robust_of_patterns(
     """Estimate a consensus map, and each rater's bias and noise, with noise that outliers do not mislead.
 
     Values of exactly 0 and 1 lie beyond what a logit can tell: they take part as the ends of the scale, without bias
-    (so that masks have none). Voxels where all raters say 0, or all say 1, keep that value and do not count for bias and
-    noise, which therefore do not depend on how much background takes part. Adding a constant to all biases and taking
-    it from the consensus changes nothing that could be seen; the median of the biases, weighted by 1 / noise,
+    (so that masks have none). Voxels where all raters say 0, or all say 1, keep that value and do not count for bias
+    and noise, which therefore do not depend on how much background takes part. Adding a constant to all biases and
+    taking it from the consensus changes nothing that could be seen; the median of the biases, weighted by 1 / noise,
     is 0.
 
     Args:

@@ -14,8 +14,9 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion.methods.multilabel import MAX_ITER, multilabel_staple_of_patterns
 from ivadomed_labelfusion.fusion.patterns import Patterns, Reading, binary_patterns
 from ivadomed_labelfusion.fusion.registry import METHODS, Limits, method
-from ivadomed_labelfusion.fusion.result import Consensus, log_or_zero
+from ivadomed_labelfusion.fusion.result import Consensus
 from ivadomed_labelfusion.fusion.source import Masks
+from ivadomed_labelfusion.fusion.staple_em import em
 
 # largest squared change of a rate that ends the iteration
 TOL = 1e-14
@@ -85,7 +86,10 @@ def staple_of_patterns(
         options = {} if tol is None else {"tol": tol}
         return multilabel_staple_of_patterns(patterns, weights=weights, max_iter=max_iter, **options)
     tol = TOL if tol is None else tol
-    result = _em(patterns, weights, confidence_weight, tol, max_iter)
+    votes, counts = patterns.votes.T.astype(np.float64), patterns.counts.astype(np.float64)
+    raters, findings = em(lambda: [(votes, counts)], weights, confidence_weight, tol, max_iter)
+    truth = raters(votes)
+    result = Consensus(patterns, truth > 0.5, truth, **findings)
     result.parameters = {
         "weights": weights.tolist(),
         "confidence_weight": confidence_weight,
@@ -93,78 +97,3 @@ def staple_of_patterns(
         "max_iter": max_iter,
     }
     return result
-
-
-def _em(
-    patterns: Patterns, weights: NDArray[np.float64], confidence_weight: float, tol: float, max_iter: int
-) -> Consensus:
-    """Iterate M and E steps on the table of patterns."""
-    said_yes = patterns.votes.astype(np.float64)
-    said_no = 1.0 - said_yes
-    counts = patterns.counts.astype(np.float64)
-    share = weights / weights.sum()
-    truth, false = said_yes @ share, said_no @ share
-    prior = _prior(counts, truth, confidence_weight)
-    log_prior, log_not_prior = log_or_zero(np.array([prior, 1.0 - prior]))
-    last = None
-    converged, n_iter = False, 0
-    while n_iter < max_iter and not converged:
-        n_iter += 1
-        # M step: rates of the four outcomes, each summed by itself, as 1 - rate would lose small ones
-        hit, miss = _rates(counts * truth, said_yes, said_no)
-        false_alarm, rejection = _rates(counts * false, said_yes, said_no, empty=(0.0, 1.0))
-        # E step
-        log_truth = log_prior + said_yes @ (weights * log_or_zero(hit)) + said_no @ (weights * log_or_zero(miss))
-        log_false = (
-            log_not_prior
-            + said_yes @ (weights * log_or_zero(false_alarm))
-            + said_no @ (weights * log_or_zero(rejection))
-        )
-        truth, false = _logistic(log_truth - log_false), _logistic(log_false - log_truth)
-        current = np.concatenate([hit, rejection])
-        converged = last is not None and bool(((current - last) ** 2 <= tol).all())
-        last = current
-    # ties that are exact in real numbers, as of two nested masks, must not be decided by the order of summation
-    truth[np.abs(truth - 0.5) < 1e-12] = 0.5
-    return Consensus(
-        patterns,
-        truth > 0.5,
-        truth,
-        per_rater={"sensitivity": hit, "specificity": rejection},
-        prior=prior,
-        n_iter=n_iter,
-        converged=converged,
-    )
-
-
-def _prior(counts: NDArray[np.float64], truth: NDArray[np.float64], confidence_weight: float) -> float:
-    """Return the prior P(truth 1): the raters' mean, times ``confidence_weight``."""
-    total = counts.sum()
-    prior = float(counts @ truth / total) * confidence_weight if total else 0.0
-    if not 0.0 <= prior <= 1.0:
-        raise InputError(
-            f"confidence_weight must keep the prior (mean foreground fraction x weight) within [0, 1], got "
-            f"{confidence_weight}, which makes it {prior}."
-        )
-    return prior
-
-
-def _rates(
-    mass: NDArray[np.float64],
-    said_yes: NDArray[np.float64],
-    said_no: NDArray[np.float64],
-    *,
-    empty: tuple[float, float] = (1.0, 0.0),
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return per rater the share of ``mass`` where they said yes and where they said no."""
-    total = mass.sum()
-    if total == 0:
-        yes, no = (np.full(said_yes.shape[1], value) for value in empty)
-        return yes, no
-    return mass @ said_yes / total, mass @ said_no / total
-
-
-def _logistic(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    # exp overflows to infinity beyond 709, and 1 / infinity is the right answer
-    with np.errstate(over="ignore"):
-        return 1.0 / (1.0 + np.exp(-values))
