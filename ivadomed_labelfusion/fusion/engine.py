@@ -64,14 +64,14 @@ def fuse(
     Args:
         masks (ndarray or sequence): ``(R, *spatial)`` of any bool, integer or float dtype, or a sequence of R arrays:
             binary masks (0 and 1; 0 and 255 with a warning) or integer label maps (whole numbers >= 0, some other than
-            0 and 1); ``average`` also takes soft masks in [0, 1].
+            0 and 1); methods with ``of_soft``, such as ``average``, also take soft masks in [0, 1].
         method (str): A name of `METHODS`.
         soft (bool): Return the probability instead of the hard consensus: STAPLE's posterior, the share of votes of
-            ``majority`` and ``simple``. ``average`` is always soft.
+            ``majority`` and ``simple``. ``average`` and ``robust`` are always soft.
         region, margin: See `Reading`.
         names (sequence of str): Raters' names, for messages.
         **options: ``weights``, and the method's own (``METHODS[method].options``): ``ties`` of majority;
-            ``confidence_weight``, ``tol``, ``max_iter`` of staple; ``alpha``, ``max_iter`` of simple.
+            ``confidence_weight``, ``tol``, ``max_iter`` of staple; ``alpha``, ``max_iter`` of simple; and so on.
 
     Returns:
         ndarray: ``(*spatial)``: uint8 0 and 1 (label maps: label values, wider if needed), or float32 in [0, 1] for

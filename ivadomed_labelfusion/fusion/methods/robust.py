@@ -20,7 +20,7 @@ from ivadomed_labelfusion.fusion.soft import Rows, SoftConsensus, SoftMasks
 # 0 and 1 have no logit: values are squeezed into [SQUEEZE, 1 - SQUEEZE] and stretched back in the end
 SQUEEZE = 0.01
 # tau and consensus of a voxel are updated until no tau changes by more than this, at most so often
-TAU_TOL, TAU_ITER = 1e-6, 200
+TAU_TOL, TAU_ITER = 1e-4, 200
 
 # scale of the noise that the prior expects, logits
 PRIOR = 0.1

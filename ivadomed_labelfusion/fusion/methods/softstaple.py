@@ -64,9 +64,9 @@ def softstaple_of_patterns(
 
     Masks become soft labels: 1 inside, ``2 ** (-d / halving)`` at d <= ``reach`` steps (from face to face) outside, 0
     beyond. (Kats et al. add the surroundings of a lesion with one smaller confidence; so does a reach of 1. That it
-    falls off with the distance is ours, and so is the default, a quarter of a vote at one step: with half a vote the
-    consensus of equal masks would outgrow them.) Soft masks are taken as they are. A soft value splits the rater's vote, see
-    `fusion.staple_em`.
+    falls off with the distance is ours, and so is the default, a quarter of a vote at one step: with half a vote, the
+    consensus of equal masks would outgrow them.) Soft masks are taken as they are. A soft value splits the rater's
+    vote, see `fusion.staple_em`.
 
     Masks take ``reach + 2`` values, hence have vote patterns: exact, as all methods on these. The masks, one byte per
     voxel and rater, are in memory meanwhile. Soft masks are read again in every iteration, block by block.
