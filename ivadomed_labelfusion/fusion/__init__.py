@@ -1,8 +1,9 @@
 """Label fusion: several raters' masks in, one consensus out.
 
-Of masks, every method runs on the table of distinct vote patterns (`patterns.py`), which is exact and costs one read
-of the masks; soft masks are read block by block (`soft.py`). What a method is and takes is told once, in its module in `methods/`, by its decorator and its signature;
-everything else reads the registry `METHODS`. No files, no torch, nothing but numpy.
+Of masks, every method runs on the table of distinct vote patterns (`patterns.py`), which is exact and costs one read of
+the masks; soft masks are read block by block (`soft.py`). What a method is and takes is told once, in its module in
+`methods/`, by its decorator and its signature; everything else reads the registry `METHODS`. No files, no torch,
+nothing but numpy.
 """
 
 from ivadomed_labelfusion.fusion import methods
