@@ -15,30 +15,7 @@ from ivadomed_labelfusion.metrics.checks import check_raters
 from ivadomed_labelfusion.metrics.kinds import PREFIX
 from ivadomed_labelfusion.metrics.registry import built_in_metrics
 from ivadomed_labelfusion.metrics.surface import bounding_box
-from ivadomed_labelfusion.plots.slices import crop_around, most_disagreement_slices, slice_axis
-
-
-@dataclass(frozen=True)
-class SliceView:
-    """One slice for the picture, cut out around the masks.
-
-    Attributes:
-        index (int): Number of the slice along ``axis`` of the volume.
-        axis (int): Axis that was cut.
-        spacing_mm (tuple of float): Voxel size of the two axes shown.
-        image (ndarray or None): ``(a, b)``.
-        raters (ndarray): ``(R, C, a, b)``.
-        average, reference, prediction (ndarray): ``(C, a, b)``.
-    """
-
-    index: int
-    axis: int
-    spacing_mm: tuple
-    image: np.ndarray | None
-    raters: np.ndarray
-    average: np.ndarray
-    reference: np.ndarray
-    prediction: np.ndarray
+from ivadomed_labelfusion.plots.slices import SliceView, crop_around, most_disagreement_slices, slice_axis
 
 
 @dataclass(frozen=True)
