@@ -39,6 +39,7 @@ def _has_fractions(source: Source, mask: Any) -> bool:
 
 class SoftMasks:
     """Soft masks, read block by block; in the place of `Patterns`.
+
     Attributes:
         names (list of str): The raters' names.
         labels (ndarray): ``(2,)``, background and foreground.

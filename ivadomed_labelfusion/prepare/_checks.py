@@ -48,7 +48,6 @@ def check_grid(
         repair: Accept a difference that is rounding in the header; the image's affine is then used.
 
     Returns:
-
         tuple: ``(Onto or None, problem)``: how the mask's axes become the image's, and ``(level, text)`` or None.
     """
     found = onto(mask, image)

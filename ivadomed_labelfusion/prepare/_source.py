@@ -153,7 +153,7 @@ def _size(count: float) -> str:
 
 
 def _is_junk(parts: Sequence[str]) -> bool:
-    """macOS adds __MACOSX folders and ._ files to zips."""
+    """Tell whether macOS added a file: it adds __MACOSX folders and ._ files to zips."""
     return "__MACOSX" in parts or parts[-1].startswith("._")
 
 
