@@ -24,6 +24,13 @@ class Options(Protocol):
     surface_tolerance_mm: float
 
 
+class Available(Protocol):
+    """What is offered to metrics: a mapping, or what makes an entry when it is first asked for."""
+
+    def __getitem__(self, need: Any, /) -> Any:
+        """Return one of `registry.ARGUMENTS` or `OFFERED`."""
+
+
 @dataclass(frozen=True)
 class ClassMasks:
     """The masks of one class, cut to the box that holds both. A metric that needs them is called once for each class.
@@ -97,7 +104,7 @@ class Metric:
         """Whether it is called once for each class."""
         return ClassMasks in self.needs
 
-    def __call__(self, available: Mapping[Any, Any]) -> Any:
+    def __call__(self, available: Available) -> Any:
         """Call the function with what it needs of ``available``."""
         if any(need in OFFERED for need in self.needs):
             return self.function(*(available[need] for need in self.needs))

@@ -32,7 +32,7 @@ class SliceView:
 
     index: int
     axis: int
-    spacing_mm: tuple[float, float]
+    spacing_mm: tuple[float, ...]
     image: NDArray | None
     raters: NDArray
     average: NDArray
