@@ -13,7 +13,7 @@ import numpy as np
 from ivadomed_labelfusion.errors import InputError
 
 # share of the foreground value by which values may differ from 0 and from it
-TOLERANCE = 1e-4
+CODING_TOLERANCE = 1e-4
 # whole numbers that number the classes of a label map, when they are the only value beside 0
 CLASS_NUMBERS = range(2, 10)
 # a single value from here to 1 is a soft label; below, it is a scale factor
@@ -105,14 +105,14 @@ def coding_of(blocks: Blocks, name: str) -> Coding:
 
 def _inexact(blocks: Blocks, low: float, high: float) -> Coding:
     """Return the coding of values other than exactly 0 and 1."""
-    scale = 1.0 if abs(high - 1) <= TOLERANCE or abs(high) <= TOLERANCE else high
-    is_two, is_whole, found = scale > 0, low >= -TOLERANCE, np.empty(0)
+    scale = 1.0 if abs(high - 1) <= CODING_TOLERANCE or abs(high) <= CODING_TOLERANCE else high
+    is_two, is_whole, found = scale > 0, low >= -CODING_TOLERANCE, np.empty(0)
     for values in blocks():
         if is_two:
             rest = np.where(values > scale / 2, values - scale, values)
-            is_two = bool(np.abs(rest).max(initial=0) <= TOLERANCE * scale)
+            is_two = bool(np.abs(rest).max(initial=0) <= CODING_TOLERANCE * scale)
         if is_whole and values.dtype.kind == "f":
-            is_whole = bool(np.abs(values - np.rint(values)).max(initial=0) <= TOLERANCE)
+            is_whole = bool(np.abs(values - np.rint(values)).max(initial=0) <= CODING_TOLERANCE)
         if found.size < 8:
             found = np.union1d(found, np.unique(values)[:8])
     examples = tuple(found[:7].tolist())
@@ -120,12 +120,12 @@ def _inexact(blocks: Blocks, low: float, high: float) -> Coding:
         return Coding(BINARY, scale, False, low, high, examples)
     if is_whole:
         return Coding(LABELS, 0.0, False, low, high, examples)
-    soft = low >= -TOLERANCE and high <= 1 + TOLERANCE
+    soft = low >= -CODING_TOLERANCE and high <= 1 + CODING_TOLERANCE
     return Coding(SOFT if soft else OTHER, 0.0, False, low, high, examples)
 
 
 def _numbers_a_class(value: float) -> bool:
-    return abs(value - round(value)) <= TOLERANCE and round(value) in CLASS_NUMBERS
+    return abs(value - round(value)) <= CODING_TOLERANCE and round(value) in CLASS_NUMBERS
 
 
 def refusal(coding: Coding, name: str, cure: str = "") -> str:
@@ -141,10 +141,12 @@ def refusal(coding: Coding, name: str, cure: str = "") -> str:
     """
     shown = ", ".join(f"{value:.6g}" for value in coding.examples[:6]) + (", ..." if len(coding.examples) > 6 else "")
     message = f"Masks must hold 0 and 1, {name} holds {shown}."
-    if coding.low < -TOLERANCE:
+    if coding.low < -CODING_TOLERANCE:
         return f"{message} Set negative values to 0 if they are meant as background."
     if coding.kind == LABELS:
-        single = len([value for value in coding.examples if value > TOLERANCE]) == 1 and _numbers_a_class(coding.high)
+        single = len([value for value in coding.examples if value > CODING_TOLERANCE]) == 1 and _numbers_a_class(
+            coding.high
+        )
         cure = cure or "Make one mask per class ('ivadomed_labelfusion prepare generic --class NAME=VALUE')."
         seems = f"{coding.high:.6g} looks like the number of a class" if single else "This looks like a label map"
         return f"{message} {seems}. {cure}"

@@ -22,14 +22,14 @@ CANDIDATES = list(PAPER_CANDIDATES)
 def small():
     """Sizes for a test."""
     return {
-        (dataset, True): dataclasses.replace(settings.SETTINGS[dataset, True], subjects=6, epochs=2)
+        (dataset, True): dataclasses.replace(settings.DEMO_SIZES[dataset, True], subjects=6, epochs=2)
         for dataset in ("ms", "scgm")
     }
 
 
 @pytest.fixture
 def sizes(small, monkeypatch):
-    monkeypatch.setattr(run, "SETTINGS", small)
+    monkeypatch.setattr(run, "DEMO_SIZES", small)
 
 
 @pytest.mark.slow

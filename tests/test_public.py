@@ -67,5 +67,8 @@ def test_fuse_gives_a_consensus_and_evaluate_a_result():
 def test_old_names_work_and_say_the_new_ones():
     with pytest.warns(DeprecationWarning, match=r"ivadomed_labelfusion\.plots"):
         assert lf.figures is lf.plots
+    with pytest.warns(DeprecationWarning, match=r"ivadomed_labelfusion\.plots"):
+        from ivadomed_labelfusion.evaluation import pictures
+    assert pictures.draw_reliability is lf.plots.draw_reliability
     with pytest.raises(AttributeError, match="no attribute 'figurs'"):
         lf.figurs  # noqa: B018

@@ -10,8 +10,8 @@ from typing import Any
 from ivadomed_labelfusion.config.candidates import PAPER_CANDIDATES
 from ivadomed_labelfusion.demo.figure import demo_figure
 from ivadomed_labelfusion.demo.progress import FollowedOutput
-from ivadomed_labelfusion.demo.settings import SETTINGS, DemoSettings, demo_config
-from ivadomed_labelfusion.demo.table import collect_results, write_tables
+from ivadomed_labelfusion.demo.settings import DEMO_SIZES, DemoSettings, demo_config
+from ivadomed_labelfusion.demo.table import read_demo_results, write_demo_tables
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.extras import require
 from ivadomed_labelfusion.files import read_json, write_json
@@ -42,7 +42,7 @@ def run_demo(
         InputError: If the folder holds something else, or the extra ``ivadomed`` is not installed.
     """
     require("ivadomed", what="demo")
-    settings = SETTINGS[dataset, quick]
+    settings = DEMO_SIZES[dataset, quick]
     output = Path(output).absolute()
     _claim(output, {"dataset": dataset, "seed": seed, "quick": quick})
     bids_dir = _data(dataset, settings, output, seed, say)
@@ -50,8 +50,8 @@ def run_demo(
     for number, candidate in enumerate(PAPER_CANDIDATES, start=1):
         title = f"[{number}/{len(PAPER_CANDIDATES)}] {candidate}"
         _train_and_test(dataset, candidate, settings, bids_dir, output, seed, title, say)
-    results = collect_results(output, PAPER_CANDIDATES)
-    text = write_tables(results, output, dataset=dataset, settings=settings)
+    results = read_demo_results(output, PAPER_CANDIDATES)
+    text = write_demo_tables(results, output, dataset=dataset, settings=settings)
     save_figure(demo_figure(output, bids_dir, PAPER_CANDIDATES), output / "comparison.png", overwrite=True)
     say(text)
     say(f"Table:  {output / 'results.csv'} (and results.md)\nFigure: {output / 'comparison.png'}")

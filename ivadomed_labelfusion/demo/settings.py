@@ -36,7 +36,7 @@ class DemoSettings:
     batch_size: int
 
 
-SETTINGS = {
+DEMO_SIZES = {
     ("ms", False): DemoSettings(12, "small", ("FLAIR", "T1w"), 2.2, (72, 88), 3, 8, 40, 0.01, 8),
     ("ms", True): DemoSettings(12, "tiny", ("FLAIR", "T1w"), 3.0, (56, 64), 2, 8, 40, 0.01, 8),
     ("scgm", False): DemoSettings(12, "small", ("T2starw",), 0.4, (80, 80), 3, 8, 40, 0.003, 4),

@@ -22,7 +22,7 @@ COLUMNS = (
 )
 
 
-def collect_results(output: Path, candidates: Sequence[str]) -> list[dict[str, Any]]:
+def read_demo_results(output: Path, candidates: Sequence[str]) -> list[dict[str, Any]]:
     """Read the evaluation of every candidate.
 
     Args:
@@ -47,7 +47,9 @@ def collect_results(output: Path, candidates: Sequence[str]) -> list[dict[str, A
     return results
 
 
-def write_tables(results: Sequence[Mapping[str, Any]], output: Path, *, dataset: str, settings: DemoSettings) -> str:
+def write_demo_tables(
+    results: Sequence[Mapping[str, Any]], output: Path, *, dataset: str, settings: DemoSettings
+) -> str:
     """Write ``results.csv`` (all columns) and ``results.md`` (the chosen ones); return the latter as plain text."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(results[0]), lineterminator="\n")

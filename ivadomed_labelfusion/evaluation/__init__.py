@@ -18,3 +18,16 @@ __all__ = [
     "validation_functions",
     "write_results",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # docs named it before; for one version
+    if name == "pictures":
+        import warnings
+
+        from ivadomed_labelfusion import plots
+
+        message = "ivadomed_labelfusion.evaluation.pictures is called ivadomed_labelfusion.plots now."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return plots
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

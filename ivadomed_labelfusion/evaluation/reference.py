@@ -16,7 +16,7 @@ def reference_name(method: str) -> str:
     return fusion.METHODS[method].title if method in fusion.METHODS else method
 
 
-def consensus(
+def reference_consensus(
     raters: NDArray, settings: Settings, *, names: Sequence[str] | None = None
 ) -> tuple[NDArray, dict[str, Any]]:
     """Return the raters' binary consensus over the whole volume and how it came about.

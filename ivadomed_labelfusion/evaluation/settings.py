@@ -10,7 +10,7 @@ from ivadomed_labelfusion.fusion import METHODS
 from ivadomed_labelfusion.fusion.engine import MULTICLASS
 from ivadomed_labelfusion.metrics import ECE_FORMS, ENTROPY_FORMS
 from ivadomed_labelfusion.metrics.kinds import Metric
-from ivadomed_labelfusion.metrics.registry import nearest, resolve
+from ivadomed_labelfusion.metrics.registry import nearest, resolve_metrics
 from ivadomed_labelfusion.metrics.streaming import MEASURED_REGIONS
 from ivadomed_labelfusion.metrics.thresholds import DEFINITIONS
 
@@ -77,7 +77,7 @@ class Settings:
                 raise InputError(f"{BLOCK}.threshold must be above 0 (0 would select every voxel), got 0.")
         if self.metrics is not None:
             object.__setattr__(self, "metrics", _names("metrics", self.metrics))
-        built_in, own = resolve(self.metrics, where=f"{BLOCK}.metrics")
+        built_in, own = resolve_metrics(self.metrics, where=f"{BLOCK}.metrics")
         object.__setattr__(self, "built_in", built_in)
         object.__setattr__(self, "own", own)
 

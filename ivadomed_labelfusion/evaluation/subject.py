@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.offer import Offer
-from ivadomed_labelfusion.evaluation.reference import consensus
+from ivadomed_labelfusion.evaluation.reference import reference_consensus
 from ivadomed_labelfusion.evaluation.settings import Settings
 from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve
 from ivadomed_labelfusion.metrics.checks import check_raters
@@ -89,7 +89,7 @@ def evaluate_subject(
     known = {"voxel_size_mm": voxel_size_mm, "class_names": tuple(class_names), "subject": subject}
     try:
         raters = check_raters(raters, prediction)
-        reference, reference_details = consensus(raters, settings, names=rater_names)
+        reference, reference_details = reference_consensus(raters, settings, names=rater_names)
         offer = Offer(prediction, raters, reference, settings=settings, subject=known)
         built_in = built_in_metrics()
         wanted = [built_in[name] for name in built_in if name in settings.built_in]

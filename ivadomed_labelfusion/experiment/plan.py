@@ -25,7 +25,7 @@ from ivadomed_labelfusion.experiment.candidates import Candidate, check_left_to_
 from ivadomed_labelfusion.experiment.records import CANDIDATE, STUDY, check_fields
 from ivadomed_labelfusion.files import check_stays_inside, read_json, resolve
 
-SETTINGS = "study.json"
+STUDY_FILE = "study.json"
 # per kind of job: memory in MB and time in minutes that a cluster is asked for
 RESOURCES = {
     "train": {"mem_mb": 16000, "runtime": 1440},
@@ -149,11 +149,11 @@ def load_study(folder):
         InputError: If there is none, if it is damaged, or if links lead out of it.
     """
     folder = resolve(folder)
-    if not (folder / SETTINGS).exists():
-        raise InputError(f"{folder} must hold a study ({SETTINGS}). Start one with 'ivadomed_labelfusion study run'.")
+    if not (folder / STUDY_FILE).exists():
+        raise InputError(f"{folder} must hold a study ({STUDY_FILE}). Start one with 'ivadomed_labelfusion study run'.")
     # it may come from somebody else
     check_stays_inside(folder)
-    content = read_json(folder / SETTINGS)
+    content = read_json(folder / STUDY_FILE)
     names = set(Study.__dataclass_fields__) | {"version"}
     if isinstance(content, dict):
         # studies of before there was a choice
@@ -161,9 +161,9 @@ def load_study(folder):
     if not isinstance(content, dict) or set(content) != names:
         version = content.get("version", "unknown") if isinstance(content, dict) else "unknown"
         raise InputError(
-            f"{folder / SETTINGS} must be of this version ({__version__}), but it is of version {version} or damaged."
+            f"{folder / STUDY_FILE} must be of this version ({__version__}), but it is of version {version} or damaged."
         )
-    candidates = _saved_candidates(content, folder / SETTINGS)
+    candidates = _saved_candidates(content, folder / STUDY_FILE)
     known = {key: value for key, value in content.items() if key not in ("candidates", "version")}
     kept = folder / "template" / Path(known["template"]).name
     if kept.exists():

@@ -12,7 +12,7 @@ from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.settings import settings_from_config
 from ivadomed_labelfusion.experiment.candidates import training_config
-from ivadomed_labelfusion.experiment.plan import SETTINGS, Study, load_study
+from ivadomed_labelfusion.experiment.plan import STUDY_FILE, Study, load_study
 from ivadomed_labelfusion.experiment.records import STUDY, check_fields
 from ivadomed_labelfusion.experiment.splits import (
     check_saved_splits,
@@ -98,14 +98,14 @@ def _check_masks(study):
 
 def _saved(study):
     """Return the study that the folder holds already, None if it holds none."""
-    return load_study(study.folder) if (study.folder / SETTINGS).exists() else None
+    return load_study(study.folder) if (study.folder / STUDY_FILE).exists() else None
 
 
 def _check_folder(study, *, is_new):
     folder, bids = study.folder, Path(study.bids)
     if not is_new:
         first = check_fields(
-            read_json(folder / SETTINGS), {"folder": STUDY["folder"]}, folder / SETTINGS, "Restore it."
+            read_json(folder / STUDY_FILE), {"folder": STUDY["folder"]}, folder / STUDY_FILE, "Restore it."
         )["folder"]
         if first != str(folder):
             raise InputError(
@@ -186,7 +186,7 @@ def prepare_study(study):
         if not path.exists():
             write_json(path, config)
     saved = {**asdict(study), "folder": str(study.folder)}
-    write_json(study.folder / SETTINGS, {"version": __version__, **saved}, overwrite=True)
+    write_json(study.folder / STUDY_FILE, {"version": __version__, **saved}, overwrite=True)
     return study
 
 

@@ -80,7 +80,7 @@ SPLIT = {
     "subjects": OBJECT,
     "files": OBJECT,
 }
-PARTS = {"train": TEXTS, "valid": TEXTS, "test": TEXTS}
+SPLIT_PARTS = {"train": TEXTS, "valid": TEXTS, "test": TEXTS}
 RUNNING = {
     "kind": _one_of("train", "test", "evaluate"),
     "host": TEXT,

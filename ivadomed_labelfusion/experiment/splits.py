@@ -11,8 +11,8 @@ from pathlib import Path
 from ivadomed_labelfusion.data.bids import find_images, find_label_sets
 from ivadomed_labelfusion.data.entities import channel_files, images_of_contrasts, stem
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.experiment.records import PARTS as LISTS
 from ivadomed_labelfusion.experiment.records import SPLIT, check_fields
+from ivadomed_labelfusion.experiment.records import SPLIT_PARTS as LISTS
 from ivadomed_labelfusion.files import read_json, write_json
 
 # Lemay et al. 2022, Section 2.3.1

@@ -14,7 +14,7 @@ Masks = NDArray[Any] | Sequence[Any]
 # voxels handled at once: a chunk of votes and codes stays in the second-level cache of any recent CPU
 CHUNK_VOXELS = 1 << 17
 # voxels asked from a mask at once: bounds the memory of masks that are read from disk or converted
-BLOCK_VOXELS = 1 << 22
+SLAB_VOXELS = 1 << 22
 
 
 # of memory: blocks run along the first axis (C) or the last one (F)
@@ -106,7 +106,7 @@ class Source:
         if self.n_voxels == 0:
             return
         plane = self.n_voxels // self.shape[self.axis]
-        step = max(1, BLOCK_VOXELS // plane)
+        step = max(1, SLAB_VOXELS // plane)
         for first in range(0, self.shape[self.axis], step):
             last = min(first + step, self.shape[self.axis])
             yield slice(first, last), first * plane, last * plane

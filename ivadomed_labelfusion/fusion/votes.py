@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ivadomed_labelfusion.coding import BINARY, LABELS, TOLERANCE, Coding, coding_note, refusal
+from ivadomed_labelfusion.coding import BINARY, CODING_TOLERANCE, LABELS, Coding, coding_note, refusal
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion.source import Source, UnexpectedValueError, coding_of_mask
 
@@ -135,7 +135,7 @@ def distinct_labels(source: Source, mask: Any, name: str, limit: int = 256) -> N
                 raise InputError(f"Masks must hold finite numbers, {name} holds NaN or infinity. Replace those voxels.")
             values = np.unique(values)
         whole = np.rint(values)
-        odd = values[(np.abs(values - whole) > TOLERANCE) | (whole < 0)]
+        odd = values[(np.abs(values - whole) > CODING_TOLERANCE) | (whole < 0)]
         if odd.size:
             raise InputError(
                 f"Label maps must hold whole numbers >= 0, {name} holds "

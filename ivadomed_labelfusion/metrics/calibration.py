@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.checks import (
-    Blocks,
+    VoxelBlocks,
     check_masks,
     check_prediction,
     check_probabilities,
@@ -246,7 +246,7 @@ def reliability_curve(
     if mask.dtype != bool or mask.shape != prediction.shape[1:]:
         raise InputError(f"mask must be bool of shape {prediction.shape[1:]}, got {mask.dtype} of shape {mask.shape}.")
     sums = BinSums(n_bins)
-    for prob, truth, keep in Blocks(prediction, prediction.ndim - 1).pieces(prediction, reference, mask):
+    for prob, truth, keep in VoxelBlocks(prediction, prediction.ndim - 1).pieces(prediction, reference, mask):
         if not prob.size:
             continue
         check_values("prediction", prob.min(), prob.max())

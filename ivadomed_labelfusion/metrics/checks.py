@@ -9,15 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 from ivadomed_labelfusion.errors import InputError
 
 # rounding in a stored float32 volume may leave [0, 1] by this much; such values are clipped
-TOLERANCE = 1e-6
+RANGE_TOLERANCE = 1e-6
 BLOCK_VOXELS = 1 << 16
 
 
 def check_values(name: str, low: float, high: float) -> None:
-    """Refuse values outside [0, 1] (beyond ``TOLERANCE``) and NaN, given the smallest and largest value."""
+    """Refuse values outside [0, 1] (beyond ``RANGE_TOLERANCE``) and NaN, given the smallest and largest value."""
     if not np.isfinite(low) or not np.isfinite(high):
         raise InputError(f"{name} must be finite, got NaN or infinity. Replace such voxels before evaluating.")
-    if low < -TOLERANCE or high > 1 + TOLERANCE:
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         raise InputError(
             f"{name} must lie in [0, 1], got values from {float(low):g} to {float(high):g}. "
             "Divide masks coded 0/255 by 255; apply the model's final activation to raw scores."
@@ -120,7 +120,7 @@ def check_raters(raters: ArrayLike, prediction: NDArray) -> NDArray:
     return raters
 
 
-class Blocks:
+class VoxelBlocks:
     """Walk through several arrays with equal spatial axes in equal pieces, without copying a whole array.
 
     The axes are walked in the memory order of ``like``, so that Fortran-ordered NIfTI data is read as it lies.

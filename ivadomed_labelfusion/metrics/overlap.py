@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.metrics.checks import (
-    Blocks,
+    VoxelBlocks,
     check_masks,
     check_probabilities,
     check_same_shape,
@@ -172,7 +172,7 @@ def soft_dice(prediction: ArrayLike, average: ArrayLike, *, class_axis: int | No
     average = check_probabilities("average", average)
     check_same_shape("prediction", prediction, "average", average)
     shared, ours, theirs = np.zeros((3, prediction.shape[0]))
-    for first, second in Blocks(prediction, prediction.ndim - 1).pieces(prediction, average):
+    for first, second in VoxelBlocks(prediction, prediction.ndim - 1).pieces(prediction, average):
         first, second = first.astype(np.float64), second.astype(np.float64)
         shared += (first * second).sum(axis=1)
         ours += first.sum(axis=1)
@@ -216,7 +216,7 @@ def qubiq_dice(
     check_same_shape("prediction", prediction, "average", average)
     n_classes, n_levels = prediction.shape[0], len(levels)
     table = np.zeros((n_classes, n_levels + 1, n_levels + 1), np.int64)
-    for ours, theirs in Blocks(prediction, prediction.ndim - 1).pieces(prediction, average):
+    for ours, theirs in VoxelBlocks(prediction, prediction.ndim - 1).pieces(prediction, average):
         for index in range(n_classes):
             table[index] += level_table(ours[index], theirs[index], levels)
     return per_class(qubiq_dice_of_table(table), plain)

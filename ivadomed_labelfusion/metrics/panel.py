@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import comb, zeta
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics.checks import Blocks, with_classes
+from ivadomed_labelfusion.metrics.checks import VoxelBlocks, with_classes
 
 
 def vote_counts(raters: ArrayLike, *, class_axis: int | None = None) -> NDArray:
@@ -38,7 +38,7 @@ def vote_counts(raters: ArrayLike, *, class_axis: int | None = None) -> NDArray:
             f"raters must have the shape (R, *spatial), with classes after the first axis, got {raters.shape}."
         )
     counts = np.zeros((raters.shape[1] + 1, raters.shape[0] + 1), np.int64)
-    for (masks,) in Blocks(raters, raters.ndim - 2).pieces(raters):
+    for (masks,) in VoxelBlocks(raters, raters.ndim - 2).pieces(raters):
         if not is_binary(masks):
             raise InputError("raters must be binary masks (0 and 1), got other values; votes cannot be counted.")
         counts += counts_of_votes(masks)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.calibration import BinSums, with_background
-from ivadomed_labelfusion.metrics.checks import Blocks, check_probabilities, check_same_shape, with_classes
+from ivadomed_labelfusion.metrics.checks import VoxelBlocks, check_probabilities, check_same_shape, with_classes
 
 # a probability below counts as this much: otherwise one rater's voxel at 0 makes every score infinite
 LOG_CLIP = 1e-3
@@ -118,7 +118,7 @@ def _pieces(
     mask = np.broadcast_to(np.True_, prediction.shape[1:]) if mask is None else np.asarray(mask)
     if mask.dtype != bool or mask.shape != prediction.shape[1:]:
         raise InputError(f"mask must be bool of shape {prediction.shape[1:]}, got {mask.dtype} of shape {mask.shape}.")
-    for prob, truth, keep in Blocks(prediction, prediction.ndim - 1).pieces(prediction, average, mask):
+    for prob, truth, keep in VoxelBlocks(prediction, prediction.ndim - 1).pieces(prediction, average, mask):
         yield np.clip(prob.astype(np.float64), 0, 1), np.clip(truth.astype(np.float64), 0, 1), keep
 
 

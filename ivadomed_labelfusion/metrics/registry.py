@@ -218,7 +218,7 @@ def own_metrics() -> dict[str, Metric]:
     return {**found, **_registered}
 
 
-def resolve(
+def resolve_metrics(
     entries: Iterable[str] | None, *, where: str = "inter_rater.metrics"
 ) -> tuple[tuple[str, ...], tuple[Metric, ...]]:
     """Return ``(built-in names, own Metrics)`` of a list of metric names and dotted paths; None takes all there are.

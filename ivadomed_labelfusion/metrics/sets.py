@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics.checks import Blocks, check_values, with_classes
+from ivadomed_labelfusion.metrics.checks import VoxelBlocks, check_values, with_classes
 
 
 def generalized_energy_distance(samples: ArrayLike, raters: ArrayLike, *, class_axis: int | None = None) -> float:
@@ -81,7 +81,7 @@ def pair_counts(samples: ArrayLike, raters: ArrayLike, class_axis: int | None) -
         raise InputError("samples and raters must hold at least one mask each, got none.")
     members = samples.shape[0] + raters.shape[0]
     counts = np.zeros((samples.shape[1], members, members))
-    for ours, theirs in Blocks(samples, samples.ndim - 2).pieces(samples, raters):
+    for ours, theirs in VoxelBlocks(samples, samples.ndim - 2).pieces(samples, raters):
         if ours.size:
             check_values("samples", ours.min(), ours.max())
             check_values("raters", theirs.min(), theirs.max())

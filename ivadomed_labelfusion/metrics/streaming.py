@@ -15,7 +15,7 @@ from scipy.special import entr
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.calibration import BinSums, labels_of_masks, with_background
 from ivadomed_labelfusion.metrics.checks import (
-    Blocks,
+    VoxelBlocks,
     check_masks,
     check_prediction,
     check_raters,
@@ -141,7 +141,7 @@ def collect(
     )
     # the file's steps depend on its largest value
     top = min(1.0, float(prediction.max())) if prediction.size else 0.0
-    blocks = Blocks(prediction, prediction.ndim - 1)
+    blocks = VoxelBlocks(prediction, prediction.ndim - 1)
     for index, (prob, masks, truth) in enumerate(blocks.pieces(prediction, raters, reference)):
         if not prob.size:
             continue

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.calibration import with_background
 from ivadomed_labelfusion.metrics.checks import (
-    Blocks,
+    VoxelBlocks,
     check_masks,
     check_prediction,
     check_same_shape,
@@ -45,7 +45,7 @@ def argmax_labels(prediction: ArrayLike, *, class_axis: int | None = None) -> ND
     if prediction.shape[0] > 255:
         raise InputError(f"prediction must hold at most 255 classes, got {prediction.shape[0]}.")
     labels = np.zeros_like(prediction[0], dtype=np.uint8)
-    blocks = Blocks(prediction, prediction.ndim - 1)
+    blocks = VoxelBlocks(prediction, prediction.ndim - 1)
     for index, (block,) in enumerate(blocks.pieces(prediction)):
         if block.size:
             check_values("prediction", block.min(), block.max())
@@ -171,7 +171,7 @@ def _dice_over_thresholds(
     # levels in the prediction's dtype, as in binarize: a float32 0.7 reaches the level 0.7
     levels = thresholds.astype(prediction.dtype) if prediction.dtype.kind == "f" else thresholds
     counts = np.zeros((2, thresholds.size + 1), np.int64)
-    for prob, truth in Blocks(prediction, prediction.ndim - 1).pieces(prediction[0], reference[0]):
+    for prob, truth in VoxelBlocks(prediction, prediction.ndim - 1).pieces(prediction[0], reference[0]):
         if prob.size:
             check_values("prediction", prob.min(), prob.max())
         reached = np.searchsorted(levels, prob, side="right")

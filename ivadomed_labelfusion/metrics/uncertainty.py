@@ -5,7 +5,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr
 
 from ivadomed_labelfusion.errors import InputError
-from ivadomed_labelfusion.metrics.checks import Blocks, check_probabilities, check_same_shape, per_class, with_classes
+from ivadomed_labelfusion.metrics.checks import (
+    VoxelBlocks,
+    check_probabilities,
+    check_same_shape,
+    per_class,
+    with_classes,
+)
 
 ENTROPY_FORMS = ("paper", "shannon")
 # ivadomed sets probabilities up to this to zero in its ``_pred.nii.gz``
@@ -45,7 +51,7 @@ def entropy(prob: ArrayLike, *, form: str = "paper", class_axis: int | None = No
     _, prob = with_classes(class_axis, prob=prob)
     prob = check_probabilities("prob", prob)
     total = 0.0
-    for (block,) in Blocks(prob, prob.ndim - 1).pieces(prob):
+    for (block,) in VoxelBlocks(prob, prob.ndim - 1).pieces(prob):
         block = np.clip(block.astype(np.float64), 0, 1)
         total += entr(block).sum()
         if form == "shannon":
@@ -75,7 +81,7 @@ def haze_share(prediction: ArrayLike, *, class_axis: int | None = None) -> float
     _, prediction = with_classes(class_axis, prediction=prediction)
     prediction = check_probabilities("prediction", prediction)
     haze = 0.0
-    for (block,) in Blocks(prediction, prediction.ndim - 1).pieces(prediction):
+    for (block,) in VoxelBlocks(prediction, prediction.ndim - 1).pieces(prediction):
         haze += entropy_of_haze(np.clip(block.astype(np.float64), 0, 1))
     total = entropy(prediction, class_axis=0)
     return haze / total if total > 0 else float("nan")
@@ -160,7 +166,7 @@ def brier_score(prediction: ArrayLike, average: ArrayLike, *, class_axis: int | 
     average = check_probabilities("average", average)
     check_same_shape("prediction", prediction, "average", average)
     total = np.zeros(prediction.shape[0])
-    for ours, theirs in Blocks(prediction, prediction.ndim - 1).pieces(prediction, average):
+    for ours, theirs in VoxelBlocks(prediction, prediction.ndim - 1).pieces(prediction, average):
         total += np.square(ours.astype(np.float64) - theirs).sum(axis=1)
     voxels = prediction[0].size
     return per_class(total / voxels if voxels else np.full(prediction.shape[0], np.nan), plain)

@@ -8,7 +8,7 @@ from ivadomed_labelfusion.data.grid import canonical_voxel_size_mm
 from ivadomed_labelfusion.data.masks import load_masks
 from ivadomed_labelfusion.data.raters import nested_target_suffix
 from ivadomed_labelfusion.evaluation import settings_from_config
-from ivadomed_labelfusion.evaluation.reference import consensus, reference_name
+from ivadomed_labelfusion.evaluation.reference import reference_consensus, reference_name
 from ivadomed_labelfusion.experiment.collect import finished_models
 from ivadomed_labelfusion.experiment.columns import ENTROPY_RATERS
 from ivadomed_labelfusion.experiment.plan import class_names
@@ -50,7 +50,7 @@ def visual_comparison(study, results):
     loaded = load_masks(labels.of_raters(present), canonical=True)
     raters, like = loaded.masks, loaded.like
     settings = settings_from_config(config)
-    reference, _ = consensus(raters, settings)
+    reference, _ = reference_consensus(raters, settings)
     average = raters.mean(axis=0, dtype=np.float32)
     image = files.load_background(labels, like)
     spacing = canonical_voxel_size_mm(like)

@@ -40,7 +40,7 @@ MOST_NAMED = 6
 
 @dataclass(frozen=True)
 class Results:
-    """What `write_results` made.
+    """What `write_study_results` made.
 
     Attributes:
         tables (dict): Name to Table.
@@ -115,7 +115,7 @@ def _name_or_count(chosen, models):
     return ", ".join(f"{display_name(name)} {count} of {finished[name]} models" for name, count in counts.items())
 
 
-def write_results(study, *, compare_paper=False, mixed=False, composite_over_all=False):
+def write_study_results(study, *, compare_paper=False, mixed=False, composite_over_all=False):
     """Collect the finished models and write ``results/``: CSV files, ``tables/``, ``figures/``, claims and a README.
 
     Args:

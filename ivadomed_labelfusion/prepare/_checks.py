@@ -8,7 +8,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from ivadomed_labelfusion.coding import BINARY, SOFT, TOLERANCE, Coding, coding_of, refusal
+from ivadomed_labelfusion.coding import BINARY, CODING_TOLERANCE, SOFT, Coding, coding_of, refusal
 from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM, Onto, onto, spatial_shape
 from ivadomed_labelfusion.data.volumes import read_volume, voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
@@ -111,7 +111,7 @@ def clean_mask(data: NDArray, values: Mapping[str, int | None], what: str) -> Cl
     found = np.unique(data)
     allowed = [0, *(value for value in values.values() if value is not None)]
     problems = []
-    odd = found[np.abs(found[:, None] - np.array(allowed)).min(axis=1) > TOLERANCE]
+    odd = found[np.abs(found[:, None] - np.array(allowed)).min(axis=1) > CODING_TOLERANCE]
     if odd.size:
         count = int(np.isin(data, odd).sum())
         shown = ", ".join(f"{value:g}" for value in odd[:6]) + (" ..." if odd.size > 6 else "")

@@ -19,7 +19,7 @@ from ivadomed_labelfusion.files import read_json, resolve, write_json, write_tex
 from ivadomed_labelfusion.locks import only_one
 from ivadomed_labelfusion.prepare import _coverage, _report
 from ivadomed_labelfusion.prepare._convert import convert_subject
-from ivadomed_labelfusion.prepare._plan import DatasetPlan, Problem
+from ivadomed_labelfusion.prepare._plan import DatasetPlan, PlanProblem
 from ivadomed_labelfusion.prepare._source import Accept, SourceFile, open_source
 from ivadomed_labelfusion.prepare._subject import SubjectOptions, SubjectReport
 
@@ -105,7 +105,7 @@ def run(
             reports = list(_convert_all(plan, staging, options, jobs, progress, console))
             problems = [*plan.problems, *(problem for report in reports for problem in report.problems)]
             coded = coding_note({place: coding for report in reports for place, coding in report.codings.items()})
-            problems += [Problem("note", "", coded)] if coded else []
+            problems += [PlanProblem("note", "", coded)] if coded else []
             _stop_on(problems, strict=strict, done="Nothing was written.")
             if fuse:
                 problems += _fuse(plan, staging, fuse, jobs, progress, console)
@@ -196,7 +196,7 @@ def _select(plan: DatasetPlan, subjects: Iterable[str] | None) -> None:
     plan.problems = [problem for problem in plan.problems if not problem.subject or problem.subject in kept]
 
 
-def _stop_on(problems: Sequence[Problem], *, strict: bool, done: str) -> None:
+def _stop_on(problems: Sequence[PlanProblem], *, strict: bool, done: str) -> None:
     """Raise InputError that lists all errors (and warnings if ``strict``)."""
     errors = [problem for problem in problems if problem.level == "error"]
     warnings = [problem for problem in problems if problem.level == "warning"]
@@ -214,7 +214,7 @@ def _stop_on(problems: Sequence[Problem], *, strict: bool, done: str) -> None:
         )
 
 
-def _count(problems: Sequence[Problem], word: str) -> str:
+def _count(problems: Sequence[PlanProblem], word: str) -> str:
     return f"{len(problems)} {word}{'s' if len(problems) != 1 else ''}"
 
 
@@ -244,7 +244,7 @@ def _track(items: Iterable[T], total: int, progress: bool, console: Console) -> 
     return track(items, total=total, description="Subjects", console=console, disable=not progress)
 
 
-def _write_dataset_files(plan: DatasetPlan, staging: Path, problems: Sequence[Problem]) -> None:
+def _write_dataset_files(plan: DatasetPlan, staging: Path, problems: Sequence[PlanProblem]) -> None:
     """Write description, participants, README, licence and the description of the derivatives."""
     write_json(
         staging / "dataset_description.json",
@@ -286,7 +286,7 @@ def _write_dataset_files(plan: DatasetPlan, staging: Path, problems: Sequence[Pr
 
 def _fuse(
     plan: DatasetPlan, staging: Path, methods: Sequence[str], jobs: int, progress: bool, console: Console
-) -> list[Problem]:
+) -> list[PlanProblem]:
     """Write the fused derivatives; return the fusion's remarks as notes."""
     from rich.progress import Progress
 
@@ -301,7 +301,7 @@ def _fuse(
             progress=lambda done, total, image_stem: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     return [
-        Problem("note", image_stem.split("_")[0], f"fusion: {text}")
+        PlanProblem("note", image_stem.split("_")[0], f"fusion: {text}")
         for image_stem, texts in sorted(fused.notes.items())
         for text in texts
     ]

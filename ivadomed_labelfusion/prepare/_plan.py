@@ -8,7 +8,7 @@ from ivadomed_labelfusion.prepare._source import SourceFile
 
 
 @dataclass(frozen=True)
-class Problem:
+class PlanProblem:
     """Something found: ``level`` is ``error`` (nothing is written), ``warning`` or ``note``."""
 
     level: str
@@ -95,5 +95,5 @@ class DatasetPlan:
     exclusive: bool
     template: str | None
     subjects: list[SubjectPlan]
-    problems: list[Problem]
+    problems: list[PlanProblem]
     license_file: SourceFile | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ivadomed_labelfusion.prepare._plan import DatasetPlan, Problem
+from ivadomed_labelfusion.prepare._plan import DatasetPlan, PlanProblem
 from ivadomed_labelfusion.prepare._subject import SubjectReport
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Report:
     out: Path | None
     plan: DatasetPlan
     subjects: list[SubjectReport]
-    problems: list[Problem]
+    problems: list[PlanProblem]
     fused: list[str]
 
     @property
@@ -44,14 +44,14 @@ class Report:
         return [str(problem) for problem in self.problems if problem.level == "warning"]
 
 
-def problems_text(problems: Iterable[Problem], level: str) -> str:
+def problems_text(problems: Iterable[PlanProblem], level: str) -> str:
     """Return the problems of one level as lines."""
     return "\n".join(f"  - {problem}" for problem in problems if problem.level == level)
 
 
-def dataset_problem(level: str, text: str) -> Problem:
-    """Return a Problem of the dataset as a whole."""
-    return Problem(level, "", text)
+def dataset_problem(level: str, text: str) -> PlanProblem:
+    """Return a PlanProblem of the dataset as a whole."""
+    return PlanProblem(level, "", text)
 
 
 def print_plan(plan: DatasetPlan, console: Console) -> None:
@@ -106,7 +106,7 @@ def print_summary(report: Report, console: Console) -> None:
         )
 
 
-def print_problems(problems: Sequence[Problem], console: Console) -> None:
+def print_problems(problems: Sequence[PlanProblem], console: Console) -> None:
     """Print errors, warnings and notes, the most serious last."""
     for level, style in (("note", "cyan"), ("warning", "yellow"), ("error", "red")):
         chosen = [problem for problem in problems if problem.level == level]

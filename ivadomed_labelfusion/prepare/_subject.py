@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from ivadomed_labelfusion.coding import Coding
 from ivadomed_labelfusion.prepare import _coverage
-from ivadomed_labelfusion.prepare._plan import Problem
+from ivadomed_labelfusion.prepare._plan import PlanProblem
 
 # class -> rater -> mask
 Masks = dict[str, dict[str, NDArray]]
@@ -50,12 +50,12 @@ class SubjectReport:
     volumes_mm3: dict[str, dict[str, float]] = field(default_factory=dict)
     dice: dict[str, dict[tuple[str, str], float]] = field(default_factory=dict)
     kept: float | None = None
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[PlanProblem] = field(default_factory=list)
     codings: dict[str, Coding] = field(default_factory=dict)
 
     def add(self, level: str, text: str) -> None:
         """Note a problem of this subject."""
-        self.problems.append(Problem(level, self.name, text))
+        self.problems.append(PlanProblem(level, self.name, text))
 
     @property
     def failed(self) -> bool:

@@ -12,7 +12,7 @@ from ivadomed_labelfusion.data.suffixes import is_bids_contrast
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import METHODS
 from ivadomed_labelfusion.prepare import _dataset, pictures
-from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
+from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, PlanProblem, SubjectPlan
 from ivadomed_labelfusion.prepare._report import Report
 from ivadomed_labelfusion.prepare._source import Files, SourceFile
 
@@ -107,7 +107,7 @@ def _with_volumes(plan: DatasetPlan, convert: Callable[[SourceFile], SourceFile]
             images = tuple(replace(image, file=convert(image.file)) for image in subject.images)
             masks = tuple(replace(mask, file=convert(mask.file)) for mask in subject.masks)
         except InputError as error:
-            plan.problems.append(Problem("error", subject.name, str(error)))
+            plan.problems.append(PlanProblem("error", subject.name, str(error)))
             continue
         subjects.append(replace(subject, images=images, masks=masks))
     plan.subjects = subjects
@@ -206,7 +206,7 @@ def _plan(
     masks: dict[str, Files] = {}
     sources: dict[str, str] = {}
     institutions: dict[str, str | None] = {}
-    problems: list[Problem] = []
+    problems: list[PlanProblem] = []
     for file in files:
         path = _path(root, file.parts)
         for pattern, table in ((image[1], images), (mask[1], masks)):
@@ -238,7 +238,7 @@ def _plan(
     )
     contrasts = sorted({key for table in images.values() for key in table.found})
     problems += [
-        Problem(
+        PlanProblem(
             "warning", "", f"{key} is no contrast that BIDS knows. ivadomed finds its images only with "
             '"bids_validate": false in loader_parameters; better take one of BIDS, such as T1w, T2w or FLAIR.',
         )
@@ -248,7 +248,7 @@ def _plan(
     subjects = []
     for name in sorted(sources):
         for table in (images.get(name), masks.get(name)):
-            problems += [Problem(level, name, text) for level, text in (table.problems if table else [])]
+            problems += [PlanProblem(level, name, text) for level, text in (table.problems if table else [])]
         subject = _plan_subject(name, sources[name], images, masks, classes, contrast, names, raters, problems)
         if subject:
             institution = institutions.get(name)
@@ -282,15 +282,15 @@ def _plan_subject(
     contrast: str,
     names: Sequence[str],
     raters: Sequence[str],
-    problems: list[Problem],
+    problems: list[PlanProblem],
 ) -> SubjectPlan | None:
     """Return the SubjectPlan, or None if the subject has no image or no mask."""
     if name not in images or contrast not in images[name].found:
         have = ", ".join(images[name].found) if name in images else "no image at all"
-        problems.append(Problem("warning", name, f"{source_id} has no {contrast} image ({have}) and is left out."))
+        problems.append(PlanProblem("warning", name, f"{source_id} has no {contrast} image ({have}) and is left out."))
         return None
     if name not in masks:
-        problems.append(Problem("warning", name, f"{source_id} has no mask and is left out."))
+        problems.append(PlanProblem("warning", name, f"{source_id} has no mask and is left out."))
         return None
     found = images[name].found
     ordered = [contrast, *sorted(set(found) - {contrast})]
@@ -299,7 +299,7 @@ def _plan_subject(
         keys = [(rater, None)] if classes else [(rater, class_name) for class_name in names]
         lacking = [key[1] or "mask" for key in keys if key not in masks[name].found]
         if lacking:
-            problems.append(Problem("warning", name, f"{source_id} lacks {', '.join(lacking)} of {rater}."))
+            problems.append(PlanProblem("warning", name, f"{source_id} lacks {', '.join(lacking)} of {rater}."))
         mask_plans += [
             MaskPlan(rater, masks[name].found[key], dict(classes) if classes else {str(key[1]): None})
             for key in keys

@@ -10,7 +10,7 @@ from typing import Any
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.extras import require
 from ivadomed_labelfusion.prepare import _dataset
-from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
+from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, PlanProblem, SubjectPlan
 from ivadomed_labelfusion.prepare._report import Report
 from ivadomed_labelfusion.prepare._source import Files, SourceFile
 
@@ -164,18 +164,18 @@ def plan(files: Sequence[SourceFile], *, contrasts: Sequence[str], space: str) -
             continue
         about[subject[0]] = subject
         tables.setdefault(subject[0], Files()).add(role, file)
-    problems: list[Problem] = []
+    problems: list[PlanProblem] = []
     subjects: list[SubjectPlan] = []
     older = sorted(name for name in about if not name.startswith("sub-c"))
     for name, table in sorted(tables.items()):
-        problems += [Problem(level, name, text) for level, text in table.problems]
+        problems += [PlanProblem(level, name, text) for level, text in table.problems]
         planned = _plan_subject(about[name], table.found, contrasts, space, problems)
         if planned is not None:
             subjects.append(planned)
     _say_missing_contrasts(problems, tables, contrasts, space)
     if older:
         problems.append(
-            Problem(
+            PlanProblem(
                 "warning",
                 "",
                 "the older challenge layout: in releases before raw v3 the raters' numbers are not consistent across "
@@ -186,7 +186,7 @@ def plan(files: Sequence[SourceFile], *, contrasts: Sequence[str], space: str) -
     parts = Counter(about[planned.name][3] for planned in subjects)
     if parts["testing"]:
         problems.append(
-            Problem(
+            PlanProblem(
                 "note",
                 "",
                 f"{parts['training']} training and {parts['testing']} testing subjects; the study uses the training "
@@ -220,22 +220,22 @@ def plan(files: Sequence[SourceFile], *, contrasts: Sequence[str], space: str) -
 
 
 def _plan_subject(
-    about: About, found: Found, contrasts: Sequence[str], space: str, problems: list[Problem]
+    about: About, found: Found, contrasts: Sequence[str], space: str, problems: list[PlanProblem]
 ) -> SubjectPlan | None:
     """Return the SubjectPlan, or None if the subject has no FLAIR or no mask."""
     name, source_id, centre, part = about
     if (space, "FLAIR") not in found:
         other = next((s for s in SPACES if s != space and (s, "FLAIR") in found), None)
         hint = f" There is a {other} one: try --space {other}." if other else ""
-        problems.append(Problem("error", name, f"{source_id} has no {space} FLAIR image.{hint}"))
+        problems.append(PlanProblem("error", name, f"{source_id} has no {space} FLAIR image.{hint}"))
         return None
     missing = [rater for rater in RATERS if ("mask", rater) not in found]
     if len(missing) == len(RATERS):
-        problems.append(Problem("warning", name, f"{source_id} has no rater's mask and is left out."))
+        problems.append(PlanProblem("warning", name, f"{source_id} has no rater's mask and is left out."))
         return None
     if missing:
         problems.append(
-            Problem(
+            PlanProblem(
                 "warning",
                 name,
                 f"{source_id} lacks the masks of {', '.join(missing)}. Configurations that name them need a subject "
@@ -272,7 +272,7 @@ def _sidecar(contrast: str, centre: str, space: str) -> dict[str, Any]:
 
 
 def _say_missing_contrasts(
-    problems: list[Problem], tables: Mapping[str, Files], contrasts: Sequence[str], space: str
+    problems: list[PlanProblem], tables: Mapping[str, Files], contrasts: Sequence[str], space: str
 ) -> None:
     """Add one error per contrast that some subject with FLAIR lacks, with what exists and how to go on."""
     with_flair = {name: table.found for name, table in tables.items() if (space, "FLAIR") in table.found}
@@ -288,7 +288,7 @@ def _say_missing_contrasts(
             else f"{', '.join(lacking)}: no {space} {contrast} image"
         )
         problems.append(
-            Problem(
+            PlanProblem(
                 "error",
                 "",
                 f"{who}. All subjects have: {', '.join(everywhere)}. Go on without it: "

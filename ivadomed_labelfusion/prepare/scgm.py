@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ivadomed_labelfusion.prepare import _dataset
-from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, Problem, SubjectPlan
+from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, PlanProblem, SubjectPlan
 from ivadomed_labelfusion.prepare._report import Report
 from ivadomed_labelfusion.prepare._source import Files, SourceFile
 
@@ -122,7 +122,7 @@ def plan(files: Sequence[SourceFile]) -> DatasetPlan:
         match = _FILE.fullmatch(file.name)
         if match:
             table.add((match["site"], match["number"], match["what"]), file)
-    problems = [Problem(level, "", text) for level, text in table.problems]
+    problems = [PlanProblem(level, "", text) for level, text in table.problems]
     subjects, unlabelled = [], 0
     for site, number in sorted({key[:2] for key in table.found}):
         get = functools.partial(_get, table.found, site, number)
@@ -134,7 +134,7 @@ def plan(files: Sequence[SourceFile]) -> DatasetPlan:
         image = get("image")
         if image is None:
             problems.append(
-                Problem(
+                PlanProblem(
                     "warning", name, f"{source_id} has masks but no image ({source_id}-image.nii.gz) and is left out."
                 )
             )
@@ -145,7 +145,7 @@ def plan(files: Sequence[SourceFile]) -> DatasetPlan:
         missing = [rater for rater in RATERS if rater not in {mask.rater for mask in masks}]
         if missing:
             problems.append(
-                Problem(
+                PlanProblem(
                     "warning",
                     name,
                     f"{source_id} lacks the masks of {', '.join(missing)}. Configurations that name them need "
@@ -157,7 +157,7 @@ def plan(files: Sequence[SourceFile]) -> DatasetPlan:
         )
     if unlabelled:
         problems.append(
-            Problem(
+            PlanProblem(
                 "note", "", f"{unlabelled} subjects without masks (the test archive) are left out, as in the study."
             )
         )

@@ -232,13 +232,13 @@ def _finish_study(folder):
     """Do what is left of a study whose models are trained and tested, as its jobs would."""
     from ivadomed_labelfusion.experiment.jobs import run_job
     from ivadomed_labelfusion.experiment.plan import load_study
-    from ivadomed_labelfusion.paper.results import write_results
+    from ivadomed_labelfusion.paper.results import write_study_results
 
     study = load_study(folder)
     for model in study.models():
         if run_job(study, "evaluate", model, folder / "logs" / "x.log"):
             return 70
-    write_results(study)
+    write_study_results(study)
     return 0
 
 

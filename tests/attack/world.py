@@ -85,7 +85,7 @@ class World:
 
 def _finished_study(world, folder):
     from ivadomed_labelfusion.experiment.jobs import run_job
-    from ivadomed_labelfusion.paper.results import write_results
+    from ivadomed_labelfusion.paper.results import write_study_results
 
     overrides = {
         "loader_parameters": {
@@ -123,4 +123,4 @@ def _finished_study(world, folder):
                 nibabel.Nifti1Image(soft, image.affine), where / "pred_soft" / f"{subject}_{CONTRAST}_pred.nii.gz"
             )
         assert run_job(study, "evaluate", model, folder / "logs" / "x.log") == 0
-    write_results(study)
+    write_study_results(study)

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from ivadomed_labelfusion.cli import main as command
-from ivadomed_labelfusion.cli.study import _overrides, _study_from_arguments, get_parser
+from ivadomed_labelfusion.cli.study import _overrides, _study_from_arguments
+from ivadomed_labelfusion.cli.study_options import get_parser
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.experiment import run
 from ivadomed_labelfusion.experiment.prepare import prepare_study

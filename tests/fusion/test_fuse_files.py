@@ -90,7 +90,7 @@ def test_label_maps(folder):
 def test_streaming_gives_the_same_files(folder, region, monkeypatch):
     from ivadomed_labelfusion.fusion import source
 
-    monkeypatch.setattr(source, "BLOCK_VOXELS", 16 * 15 * 2)
+    monkeypatch.setattr(source, "SLAB_VOXELS", 16 * 15 * 2)
     inside = np.zeros(MASKS[0].shape, np.uint8)
     inside[3:12, 2:13, 2:7] = 1
     nibabel.Nifti1Image(inside, AFFINE).to_filename("region.nii.gz")

@@ -368,14 +368,14 @@ class TestProperties:
         from ivadomed_labelfusion.fusion import coders, source
 
         expected = brief(masks)
-        original = source.CHUNK_VOXELS, source.BLOCK_VOXELS
+        original = source.CHUNK_VOXELS, source.SLAB_VOXELS
         try:
-            coders.CHUNK_VOXELS, source.BLOCK_VOXELS = chunk, block
+            coders.CHUNK_VOXELS, source.SLAB_VOXELS = chunk, block
             result = brief(masks, keep_codes=keep)
             np.testing.assert_array_equal(result.posterior, expected.posterior)
             np.testing.assert_array_equal(result.sensitivity, expected.sensitivity)
         finally:
-            coders.CHUNK_VOXELS, source.BLOCK_VOXELS = original
+            coders.CHUNK_VOXELS, source.SLAB_VOXELS = original
 
     @QUICK
     @given(masks=masks_of())
@@ -393,7 +393,7 @@ def test_chunking_of_dictionary_patterns(monkeypatch):
     masks = random_masks(13, 30, (9, 10, 4))
     expected = staple(masks)
     monkeypatch.setattr(coders, "CHUNK_VOXELS", 50)
-    monkeypatch.setattr(source, "BLOCK_VOXELS", 100)
+    monkeypatch.setattr(source, "SLAB_VOXELS", 100)
     for keep in (True, False):
         result = staple(masks, keep_codes=keep)
         np.testing.assert_array_equal(result.posterior, expected.posterior)

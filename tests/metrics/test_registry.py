@@ -63,12 +63,12 @@ def test_dotted_path(tmp_path, monkeypatch):
     )
     (tmp_path / "ends_the_program.py").write_text("raise SystemExit(0)\n")
     monkeypatch.syspath_prepend(tmp_path)
-    built_in, own = registry.resolve(["dice", "my_metrics:volume"])
+    built_in, own = registry.resolve_metrics(["dice", "my_metrics:volume"])
     assert built_in == ("dice",)
     assert [metric.name for metric in own] == ["volume"]
     for path in ("my_metrics:missing", "no_such_module:volume", ":volume", "my_metrics:", "ends_the_program:volume"):
         with pytest.raises(InputError, match=r"package\.module:function"):
-            registry.resolve([path])
+            registry.resolve_metrics([path])
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_dotted_path(tmp_path, monkeypatch):
 )
 def test_only_what_is_marked_is_called(path):
     with pytest.raises(InputError, match="marked with @register_metric"):
-        registry.resolve([path])
+        registry.resolve_metrics([path])
 
 
 def test_entry_points_of_an_installed_package(tmp_path, monkeypatch):
@@ -93,13 +93,13 @@ def test_entry_points_of_an_installed_package(tmp_path, monkeypatch):
     assert own["mean_value"]({"prediction": np.array([1.0, 0.0])}) == 0.5
     with pytest.raises(ImportError, match="rater_extras:nothing could not be loaded"):
         own["broken"]({})
-    assert {"mean_value", "broken"} <= {metric.name for metric in registry.resolve(None)[1]}
+    assert {"mean_value", "broken"} <= {metric.name for metric in registry.resolve_metrics(None)[1]}
     sys.modules.pop("rater_extras", None)
 
 
 def test_unknown_names_get_the_nearest():
     with pytest.raises(InputError, match="Did you mean 'soft_dice'"):
-        registry.resolve(["softdice"])
+        registry.resolve_metrics(["softdice"])
 
 
 def test_a_metric_tells_its_columns_once():

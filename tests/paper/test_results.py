@@ -15,7 +15,7 @@ from ivadomed_labelfusion.experiment.collect import collect_reliability, pooled_
 from ivadomed_labelfusion.experiment.jobs import run_job
 from ivadomed_labelfusion.experiment.prepare import prepare_study
 from ivadomed_labelfusion.metrics import brier_score, expected_calibration_error
-from ivadomed_labelfusion.paper.results import _name_or_count, study_notes, write_claims, write_results
+from ivadomed_labelfusion.paper.results import _name_or_count, study_notes, write_claims, write_study_results
 from tests.builders.study_files import SUBJECTS, make_dataset, make_study
 
 # one worker makes the study that the tests share
@@ -98,7 +98,7 @@ def known_prediction(candidate, subject):
 
 @pytest.fixture(scope="module")
 def written(study):
-    return write_results(study, compare_paper=True)
+    return write_study_results(study, compare_paper=True)
 
 
 def masks_of(study, subject, raters=range(1, 5)):
@@ -144,7 +144,7 @@ def test_an_image_is_evaluated_on_the_raters_it_has(tmp_path):
         (dataset / "derivatives" / "labels" / subject / "anat" / lacking).unlink()
     allowed = {"loader_parameters": {"allow_missing_raters": True}}
     study = evaluated_study(dataset, tmp_path, "conv_staple", n_splits=1, overrides=allowed)
-    write_results(study)
+    write_study_results(study)
     results = pd.read_csv(study.folder / "results" / "results.csv")
     assert len(results)
     for _, row in results.iterrows():
@@ -215,7 +215,7 @@ def test_a_damaged_evaluation_says_how_to_mend_it(study, written, content):
     path.write_bytes(content)
     try:
         with pytest.raises(InputError, match=r"is damaged\. Delete .*evaluate\.done\.json"):
-            write_results(study)
+            write_study_results(study)
     finally:
         path.write_bytes(kept)
 
@@ -224,24 +224,24 @@ def test_nothing_of_an_earlier_collection_stays(study, written):
     folder = study.folder / "results"
     stale = folder / "tables" / "table9_vs_paper.md"
     stale.touch()
-    write_results(study, compare_paper=True)
+    write_study_results(study, compare_paper=True)
     assert not stale.exists()
     assert all(path.exists() for path in written.files)
 
 
 def test_results_can_be_made_without_the_dataset(study, written):
     moved = dataclasses.replace(study, bids=str(study.folder / "elsewhere"))
-    results = write_results(moved, compare_paper=True)
+    results = write_study_results(moved, compare_paper=True)
     assert any("compares the predictions by eye" in note for note in results.notes)
     assert not (study.folder / "results" / "figures" / "comparison.png").exists()
-    write_results(study, compare_paper=True)
+    write_study_results(study, compare_paper=True)
     assert (study.folder / "results" / "figures" / "comparison.png").exists()
 
 
 def test_results_are_the_same_each_time(study, written):
     files = [path for path in written.files if path.suffix in (".csv", ".md", ".tex", ".svg")]
     before = {path: path.read_bytes() for path in files}
-    write_results(study, compare_paper=True)
+    write_study_results(study, compare_paper=True)
     assert {path: path.read_bytes() for path in files} == before
 
 

@@ -248,7 +248,7 @@ _applied = globals().get("_applied", {})
 _resolving = False
 
 
-def resolve(patch):
+def locate(patch):
     """Return ``(owner, attribute)`` of a row in the installed ivadomed.
 
     Raises:
@@ -286,7 +286,7 @@ def enable():
     _resolving = True
     try:
         pending = [
-            (patch, *resolve(patch))
+            (patch, *locate(patch))
             for patch in PATCHES
             if patch.fits(version) and patch.is_due and not _is_in_place(patch.module, patch.name)
         ]

@@ -18,7 +18,7 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("patch", patches.PATCHES, ids=lambda patch: f"{patch.module}.{patch.name}")
 def test_the_installed_ivadomed_has_every_touched_name(stock, patch):
-    owner, attribute = patches.resolve(patch)
+    owner, attribute = patches.locate(patch)
     assert patch.is_new != hasattr(owner, attribute)
     assert patch.reason
 
@@ -26,12 +26,12 @@ def test_the_installed_ivadomed_has_every_touched_name(stock, patch):
 def test_a_changed_host_is_reported_with_the_name_and_the_reason(stock):
     gone = patches.Patch("training", "no_such_function", None, "draws count epochs")
     with pytest.raises(LookupError, match=r"ivadomed\.training\.no_such_function is gone.*draws count epochs"):
-        patches.resolve(gone)
+        patches.locate(gone)
     with pytest.raises(LookupError, match=r"ivadomed\.no_such_module\.x is gone"):
-        patches.resolve(patches.Patch("no_such_module", "x", None, "reason"))
+        patches.locate(patches.Patch("no_such_module", "x", None, "reason"))
     taken = patches.Patch("transforms", "Resample", None, "reason", is_new=True)
     with pytest.raises(LookupError, match="exists in ivadomed now"):
-        patches.resolve(taken)
+        patches.locate(taken)
 
 
 def snapshot():
