@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ivadomed_labelfusion.coding import BINARY, SOFT, coding_note
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.fusion.patterns import Patterns
 from ivadomed_labelfusion.fusion.region import Region, check_region, inside_region
 from ivadomed_labelfusion.fusion.result import Consensus
 from ivadomed_labelfusion.fusion.source import Masks, Source, coding_of_mask
@@ -39,6 +40,7 @@ def _has_fractions(source: Source, mask: Any) -> bool:
 
 class SoftMasks:
     """Soft masks, read block by block; in the place of `Patterns`.
+
     Attributes:
         names (list of str): The raters' names.
         labels (ndarray): ``(2,)``, background and foreground.
@@ -110,12 +112,12 @@ class SoftConsensus(Consensus):
 
     has_votes: ClassVar[bool] = False
     is_multilabel = False
-    patterns: SoftMasks
 
     def __init__(self, masks: SoftMasks, weights: NDArray[np.float64]) -> None:
         nothing = np.zeros(0)
-        super().__init__(masks, nothing, nothing)
-        self._weights = weights
+        # has the names, labels, axis, shape and notes of patterns, which are all that is asked for without votes
+        super().__init__(cast(Patterns, masks), nothing, nothing)
+        self._masks, self._weights = masks, weights
 
     def labels(self) -> NDArray[np.uint8]:
         """Return where the mean is above 0.5, ``(*spatial)`` uint8."""
@@ -124,7 +126,7 @@ class SoftConsensus(Consensus):
     @cached_property
     def posterior(self) -> NDArray[np.float32]:
         """The mean, ``(*spatial)`` float32 in [0, 1], 0 outside the region."""
-        mean = self.patterns.empty(np.float32)
+        mean = self._masks.empty(np.float32)
         for planes, slab in self.posterior_slabs():
             mean[(slice(None),) * self.axis + (planes,)] = slab
         return mean
@@ -136,7 +138,7 @@ class SoftConsensus(Consensus):
 
     def posterior_slabs(self, label: int = 1) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Yield ``(slice along axis, slab)`` of `posterior`, or of what is left to 1 for ``label`` 0."""
-        for planes, slab in self.patterns.mean(self._weights):
+        for planes, slab in self._masks.mean(self._weights):
             yield planes, slab if label else 1 - slab
 
     def volume(self, label: int = 1) -> int:

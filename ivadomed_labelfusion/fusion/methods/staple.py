@@ -106,6 +106,7 @@ def _em(
     truth, false = said_yes @ share, said_no @ share
     prior = _prior(counts, truth, confidence_weight)
     log_prior, log_not_prior = log_or_zero(np.array([prior, 1.0 - prior]))
+    hit = rejection = np.zeros(weights.size)
     last = None
     converged, n_iter = False, 0
     while n_iter < max_iter and not converged:
