@@ -28,12 +28,12 @@ class Coding:
     """What the values of one mask mean.
 
     Attributes:
-        kind (str): ``binary`` (0 and one other value), ``soft`` (values in [0, 1]), ``labels`` (whole numbers >= 0), or
+        kind: ``binary`` (0 and one other value), ``soft`` (values in [0, 1]), ``labels`` (whole numbers >= 0), or
             ``other``.
-        foreground (float): The other value of a binary mask; 0.0 of anything else.
-        exact (bool): Whether a binary mask holds exactly 0 and 1.
-        low, high (float): Smallest and largest value; 0.0 of a mask without voxels.
-        examples (tuple of float): The first distinct values, for messages.
+        foreground: The other value of a binary mask; 0.0 of anything else.
+        exact: Whether a binary mask holds exactly 0 and 1.
+        low, high: Smallest and largest value; 0.0 of a mask without voxels.
+        examples: The first distinct values, for messages.
     """
 
     kind: str
@@ -68,8 +68,8 @@ def coding_of(blocks: Blocks, name: str) -> Coding:
     """Return what the values of a mask mean.
 
     Args:
-        blocks (callable): Gives all values, in arrays of any shape; called twice at most.
-        name (str): The mask, for messages: file, rater, class.
+        blocks: Gives all values, in arrays of any shape; called twice at most.
+        name: The mask, for messages: file, rater, class.
 
     Returns:
         Coding: A mask without voxels, or of zeros only, is ``binary``.
@@ -115,13 +115,13 @@ def _inexact(blocks: Blocks, low: float, high: float) -> Coding:
             is_whole = bool(np.abs(values - np.rint(values)).max(initial=0) <= CODING_TOLERANCE)
         if found.size < 8:
             found = np.union1d(found, np.unique(values)[:8])
-    shared = {"exact": False, "low": low, "high": high, "examples": tuple(found[:7].tolist())}
+    examples = tuple(found[:7].tolist())
     if is_two and not _numbers_a_class(scale) and not SOFT_FROM <= scale < 1:
-        return Coding(BINARY, foreground=scale, **shared)
+        return Coding(BINARY, scale, False, low, high, examples)
     if is_whole:
-        return Coding(LABELS, foreground=0.0, **shared)
+        return Coding(LABELS, 0.0, False, low, high, examples)
     soft = low >= -CODING_TOLERANCE and high <= 1 + CODING_TOLERANCE
-    return Coding(SOFT if soft else OTHER, foreground=0.0, **shared)
+    return Coding(SOFT if soft else OTHER, 0.0, False, low, high, examples)
 
 
 def _numbers_a_class(value: float) -> bool:
@@ -132,9 +132,9 @@ def refusal(coding: Coding, name: str, cure: str = "") -> str:
     """Say why a mask is no binary mask, and what to do.
 
     Args:
-        coding (Coding): Its values.
-        name (str): The mask: file, rater, class.
-        cure (str): What the command at hand offers for label maps and soft masks; empty gives general advice.
+        coding: Its values.
+        name: The mask: file, rater, class.
+        cure: What the command at hand offers for label maps and soft masks; empty gives general advice.
 
     >>> refusal(coding_of(lambda: [np.array([0.0, 0.3, 0.9])], "rater1"), "rater1", "Average it.")
     'Masks must hold 0 and 1, rater1 holds 0, 0.3, 0.9. Average it.'
@@ -159,7 +159,7 @@ def coding_note(codings: dict[str, Coding]) -> str:
     """Return one sentence on all masks that were not coded exactly 0 and 1, empty if there are none.
 
     Args:
-        codings (dict): Name of a mask to its coding.
+        codings: Name of a mask to its coding.
 
     >>> coding_note({"rater1": coding_of(lambda: [np.array([0, 255])], "rater1")})
     'Masks coded 0 and 255 are read as 0 and 1: rater1.'

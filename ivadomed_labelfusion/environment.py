@@ -11,9 +11,11 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ivadomed_labelfusion.extras import (
     EXTRAS,
@@ -23,6 +25,10 @@ from ivadomed_labelfusion.extras import (
     install_commands,
     missing_modules,
 )
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
 
 # the patch table is written for this range of ivadomed: first known, first unknown
 HOST_RANGE = ((2, 9, 10), (3, 0, 0))
@@ -35,10 +41,10 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        what (str): What was looked at.
-        state (str): What was found.
-        cure (str): What to do, empty if all is well.
-        is_problem (bool): Whether the cure is needed; otherwise it is advice.
+        what: What was looked at.
+        state: What was found.
+        cure: What to do, empty if all is well.
+        is_problem: Whether the cure is needed; otherwise it is advice.
     """
 
     what: str
@@ -47,7 +53,7 @@ class Finding:
     is_problem: bool = False
 
 
-def version_numbers(version):
+def version_numbers(version: str) -> tuple[int, ...]:
     """Return the leading numbers of a version: ``2.15.0+cu132`` -> ``(2, 15, 0)``."""
     numbers = []
     for part in version.split("+")[0].split("."):
@@ -57,12 +63,12 @@ def version_numbers(version):
     return tuple(numbers)
 
 
-def is_supported_host(version):
+def is_supported_host(version: str) -> bool:
     """Tell whether the plugin knows this version of ivadomed."""
     return HOST_RANGE[0] <= version_numbers(version) < HOST_RANGE[1]
 
 
-def installed_version(package):
+def installed_version(package: str) -> str | None:
     """Return the version of an installed package, or None."""
     try:
         return importlib.metadata.version(package)
@@ -70,11 +76,11 @@ def installed_version(package):
         return None
 
 
-def requirements(extra=""):
-    """Return what this package needs, as a list of ``packaging.requirements.Requirement``.
+def requirements(extra: str = "") -> list["Requirement"]:
+    """Return what this package needs.
 
     Args:
-        extra (str): What this extra adds; empty for the core's own.
+        extra: What this extra adds; empty for the core's own.
 
     Returns:
         list: Empty if the package is not installed, only copied.
@@ -95,8 +101,8 @@ def requirements(extra=""):
     ]
 
 
-def examine():
-    """Return all findings, as a list of Finding in the order of the report."""
+def examine() -> list[Finding]:
+    """Return all findings in the order of the report."""
     if find_spec("packaging") is None:  # with which the report reads what is needed
         return [Finding("packaging", "not installed", install_command("packaging"), True)]
     can_train = installed_version("ivadomed") is not None
@@ -111,7 +117,7 @@ def examine():
     ]
 
 
-def _python():
+def _python() -> Finding:
     from packaging.specifiers import SpecifierSet
 
     version = platform.python_version()
@@ -125,7 +131,7 @@ def _python():
     return Finding("Python", f"{version} ({sys.executable})")
 
 
-def _package(requirement):
+def _package(requirement: "Requirement") -> Finding:
     """Look at one package; the cure installs what the requirement asks for."""
     name, wanted = requirement.name, str(requirement.specifier)
     version = installed_version(name)
@@ -138,7 +144,7 @@ def _package(requirement):
     return Finding(name, version)
 
 
-def _extras(can_train):
+def _extras(can_train: bool) -> Iterator[Finding]:
     """Tell of each extra whether it is there; one that is there only in part, or is too old, is a problem."""
     for extra, content in EXTRAS.items():
         title, missing = f"[{extra}]", missing_modules(extra)
@@ -155,7 +161,7 @@ def _extras(can_train):
         yield from (finding for finding in versions.values() if finding.is_problem)
 
 
-def _host():
+def _host() -> Finding:
     version = installed_version("ivadomed")
     if version is None:  # on the path, but not installed
         return Finding("ivadomed", "version unknown", install_commands("ivadomed")[-1], True)
@@ -165,7 +171,7 @@ def _host():
     return Finding("ivadomed", version)
 
 
-def _plugin(can_train):
+def _plugin(can_train: bool) -> Finding:
     if os.environ.get(SWITCH, "") not in ("", "0"):
         return Finding("plugin", f"switched off by {SWITCH}", f"Unset {SWITCH} to use it.", can_train)
     site = Path(sysconfig.get_path("purelib"))
@@ -191,12 +197,12 @@ def _plugin(can_train):
     )
 
 
-def _hook_starter():
+def _hook_starter() -> str:
     """Return the file through which this Python runs the hook (PEP 829)."""
     return f"{PACKAGE}.{'start' if sys.version_info >= (3, 15) else 'pth'}"
 
 
-def _pairs_of_torch(torch, torchvision):
+def _pairs_of_torch(torch: str | None, torchvision: str | None) -> Iterator[Finding]:
     """Find a torch and a torchvision that were not built for each other."""
     if not torch or not torchvision:
         return
@@ -219,13 +225,13 @@ def _pairs_of_torch(torch, torchvision):
         )
 
 
-def _install_torch(*options):
+def _install_torch(*options: str) -> str:
     pair = (item for item in requirements("ivadomed") if item.name in ("torch", "torchvision"))
     return install_command("--upgrade", *options, *(f"{item.name}{item.specifier}" for item in pair))
 
 
-def _torch_of_torchvision():
-    """Return the versions of torch that the installed torchvision asks for, as a specifier set."""
+def _torch_of_torchvision() -> "SpecifierSet | None":
+    """Return the versions of torch that the installed torchvision asks for; None if it asks for none."""
     from packaging.requirements import Requirement
 
     for line in importlib.metadata.requires("torchvision") or []:
@@ -235,7 +241,7 @@ def _torch_of_torchvision():
     return None
 
 
-def _gpu(torch):
+def _gpu(torch: str | None) -> Finding:
     program = shutil.which("nvidia-smi")
     if program is None:
         return Finding("GPU", "none found (no nvidia-smi): training runs on the CPU")
@@ -257,7 +263,7 @@ def _gpu(torch):
     return Finding("GPU", names)
 
 
-def _habits():
+def _habits() -> Iterator[Finding]:
     if sys.dont_write_bytecode:
         yield Finding(
             "byte code",

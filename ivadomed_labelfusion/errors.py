@@ -10,11 +10,11 @@ class InputError(ValueError):
     """
 
 
-def file_trouble(error):
+def file_trouble(error: OSError) -> str | None:
     """Return one line about an OSError that names a file or speaks of a full disk, None for any other OSError.
 
     Args:
-        error (OSError): As raised by an attempt to read or write.
+        error: As raised by an attempt to read or write.
     """
     if error.errno == errno.ENOSPC:
         return f"{error.filename or 'Output'}: {error.strerror}. Free some, and repeat the command."

@@ -28,11 +28,11 @@ class Extra:
     """An optional part.
 
     Attributes:
-        modules (tuple of str): What it brings, by the names to import; all of them are needed.
-        serves (str): What needs it.
+        modules: What it brings, by the names to import; all of them are needed.
+        serves: What needs it.
     """
 
-    modules: tuple
+    modules: tuple[str, ...]
     serves: str
 
 
@@ -47,24 +47,24 @@ EXTRAS = {
 }
 
 
-def missing_modules(extra):
-    """Return the modules of an extra that this environment lacks, as a list of str; imports none of them."""
+def missing_modules(extra: str) -> list[str]:
+    """Return the modules of an extra that this environment lacks; imports none of them."""
     return [name for name in EXTRAS[extra].modules if not _is_there(name)]
 
 
-def _is_there(module):
+def _is_there(module: str) -> bool:
     try:
         return find_spec(module) is not None
     except ValueError:  # imported without a specification
         return True
 
 
-def require(*extras, what):
+def require(*extras: str, what: str) -> None:
     """Check that extras are installed.
 
     Args:
-        *extras (str): Names in ``EXTRAS``.
-        what (str): Who needs them, for the message: ``study run``.
+        *extras: Names in ``EXTRAS``.
+        what: Who needs them, for the message: ``study run``.
 
     Raises:
         InputError: If one is not; one line that names it, what is missing and the commands that install it.
@@ -78,8 +78,8 @@ def require(*extras, what):
             )
 
 
-def install_commands(extra):
-    """Return the commands that complete an extra in the environment that runs, as a list of str for a POSIX shell."""
+def install_commands(extra: str) -> list[str]:
+    """Return the commands that complete an extra in the environment that runs, for a POSIX shell."""
     clone = clone_of_environment()
     if clone is not None:
         return [f"uv sync --project {shlex.quote(str(clone))}"]
@@ -95,14 +95,11 @@ def install_commands(extra):
     return [install_command(own), host] if needs else [host]
 
 
-def install_command(*arguments):
+def install_command(*arguments: str) -> str:
     """Return a command that installs into the environment that runs: with its own pip, or with uv where it has none.
 
     Args:
-        *arguments (str): Requirements and options; quoted where the shell needs it.
-
-    Returns:
-        str
+        *arguments: Requirements and options; quoted where the shell needs it.
     """
     python, quoted = shlex.quote(sys.executable), " ".join(map(shlex.quote, arguments))
     if not has_pip() and shutil.which("uv"):
@@ -111,13 +108,13 @@ def install_command(*arguments):
     return f"{prefix}{python} -m pip install {quoted}"
 
 
-def has_pip():
+def has_pip() -> bool:
     """Tell whether the environment that runs has a pip of its own."""
     return find_spec("pip") is not None
 
 
-def clone_of_environment():
-    """Return the clone whose ``uv run`` and ``uv sync`` made this environment, as a Path; None for all other ones."""
+def clone_of_environment() -> Path | None:
+    """Return the clone whose ``uv run`` and ``uv sync`` made this environment; None for all other ones."""
     try:
         origin = importlib.metadata.distribution(PACKAGE).read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:

@@ -7,7 +7,9 @@ import json
 import math
 import os
 import stat
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any, NoReturn
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.locks import create_temporary, remove_leftovers
@@ -18,12 +20,12 @@ LARGEST_TEXT_BYTES = 256 * 2**20
 
 
 @contextlib.contextmanager
-def atomic_path(target, *, overwrite=False):
+def atomic_path(target: str | os.PathLike[str], *, overwrite: bool = False) -> Generator[Path]:
     """Yield a temporary path beside ``target`` that is renamed onto it when the block succeeds.
 
     Args:
-        target (str or Path): The file to write. Its folder is created.
-        overwrite (bool): Replace an existing file.
+        target: The file to write. Its folder is created.
+        overwrite: Replace an existing file.
 
     Yields:
         Path: Where to write; it carries the suffixes of ``target``, so that format detection works.
@@ -46,18 +48,18 @@ def atomic_path(target, *, overwrite=False):
         temporary.unlink(missing_ok=True)
 
 
-def write_text(target, text, *, overwrite=False):
+def write_text(target: str | os.PathLike[str], text: str, *, overwrite: bool = False) -> None:
     """Write ``text`` (UTF-8) to ``target`` atomically."""
     with atomic_path(target, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(target, content, *, overwrite=False):
+def write_json(target: str | os.PathLike[str], content: Any, *, overwrite: bool = False) -> None:
     """Write ``content`` as indented JSON to ``target`` atomically; NaN is refused, as JSON has none."""
     write_text(target, json.dumps(content, indent=2, allow_nan=False) + "\n", overwrite=overwrite)
 
 
-def resolve(path):
+def resolve(path: str | os.PathLike[str]) -> Path:
     """Return the absolute path behind every link.
 
     Raises:
@@ -71,14 +73,14 @@ def resolve(path):
         raise InputError(f"{path} must lead somewhere, but its links lead in a circle. Remove them.") from None
 
 
-def check_stays_inside(folder, *, spared=()):
+def check_stays_inside(folder: str | os.PathLike[str], *, spared: tuple[str, ...] = ()) -> None:
     """Check that what a program writes below a folder stays there: no link out of it, and no pipe or device.
 
     Links within the folder are fine, and those into the store of git-annex, which nobody writes through.
 
     Args:
-        folder (str or Path): Where a program is about to write. It may be a link itself, or be missing.
-        spared (tuple of str): Endings of files that are replaced, never written into, and so may be links.
+        folder: Where a program is about to write. It may be a link itself, or be missing.
+        spared: Endings of files that are replaced, never written into, and so may be links.
 
     Raises:
         InputError: Names the first that is found, where it leads, and what to do.
@@ -107,7 +109,7 @@ def check_stays_inside(folder, *, spared=()):
                 raise InputError(f"{entry.path} must be a file or folder, got a pipe or device. Delete it.")
 
 
-def read_json(path):
+def read_json(path: str | os.PathLike[str]) -> Any:
     """Return the content of a JSON file, with or without a byte-order mark.
 
     Raises:
@@ -130,7 +132,7 @@ def read_json(path):
         raise InputError(text if text.startswith(str(path)) else f"{path} {text}") from None
 
 
-def check_readable(path):
+def check_readable(path: str | os.PathLike[str]) -> None:
     """Refuse what is no file, which would be waited for or read for ever, and texts that nobody writes.
 
     Raises:
@@ -144,7 +146,7 @@ def check_readable(path):
         raise InputError(f"{path} must be at most {LARGEST_TEXT_BYTES // 2**20} MiB, got {state.st_size} bytes.")
 
 
-def parse_json(text):
+def parse_json(text: str) -> Any:
     """Return the content of a JSON text.
 
     Raises:
@@ -163,36 +165,38 @@ def parse_json(text):
         raise InputError("must be nested less deeply than Python can follow.") from None
 
 
-def _without_repeats(pairs):
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        seen = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise InputError(f"must give every key once, got {twice!r} twice. Remove one.")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise InputError(f"must give every key once, got {key!r} twice. Remove one.")
+            seen.add(key)
     return content
 
 
-def _refuse_constant(name):
+def _refuse_constant(name: str) -> NoReturn:
     raise InputError(f"must hold numbers that JSON knows, got {name}.")
 
 
-def _refuse_number(text):
+def _refuse_number(text: str) -> NoReturn:
     raise InputError(f"must hold numbers that fit 64 bits, got {text if len(text) <= 40 else text[:37] + '...'}.")
 
 
-def _whole_number(text):
+def _whole_number(text: str) -> int:
     # times in nanoseconds have 19 digits
     number = int(text) if len(text) <= 20 else 2**64
     return number if abs(number) < 2**64 else _refuse_number(text)
 
 
-def _finite_number(text):
+def _finite_number(text: str) -> float:
     number = float(text)
     return number if math.isfinite(number) else _refuse_number(text)
 
 
-def write_gzip(target, payload, *, overwrite=False):
-    """Write ``payload`` (bytes) gzip-compressed without time stamp or name: equal content gives equal files."""
+def write_gzip(target: str | os.PathLike[str], payload: bytes, *, overwrite: bool = False) -> None:
+    """Write ``payload`` gzip-compressed without time stamp or name: equal content gives equal files."""
     with (
         atomic_path(target, overwrite=overwrite) as temporary,
         open(temporary, "wb") as raw,

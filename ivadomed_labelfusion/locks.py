@@ -7,22 +7,25 @@ import secrets
 import shutil
 import stat
 import tempfile
+from collections.abc import Generator
+from io import TextIOWrapper
 from pathlib import Path
+from typing import IO, Any
 
 from ivadomed_labelfusion.errors import InputError
 
 # folders in which this process has looked for leftovers already
-_swept = set()
+_swept: set[tuple[str, str]] = set()
 
 
-def try_lock(stream, *, shared=False):
+def try_lock(stream: IO[Any], *, shared: bool = False) -> bool:
     """Take a lock on an open file; return whether nobody else holds it.
 
     The lock lasts until the file is closed by every process that inherited it.
 
     Args:
-        stream (file object): Open for writing, for a shared lock for reading.
-        shared (bool): Bear other shared locks beside it, no exclusive one.
+        stream: Open for writing, for a shared lock for reading.
+        shared: Bear other shared locks beside it, no exclusive one.
 
     Raises:
         InputError: If the file system has no locks.
@@ -42,13 +45,13 @@ def try_lock(stream, *, shared=False):
 
 
 @contextlib.contextmanager
-def only_one(path, *, busy, mark=False):
+def only_one(path: str | os.PathLike[str], *, busy: str, mark: bool = False) -> Generator[bool]:
     """Hold a lock file, which is removed afterwards; a file left by a killed program binds nobody.
 
     Args:
-        path (Path): The lock file. Its folder exists.
-        busy (str): The message if another program holds it.
-        mark (bool): Leave the file when the block fails, as a sign that what was done under the lock was cut short.
+        path: The lock file. Its folder exists.
+        busy: The message if another program holds it.
+        mark: Leave the file when the block fails, as a sign that what was done under the lock was cut short.
 
     Yields:
         bool: Whether the file was there already: what was done under the lock was cut short.
@@ -75,7 +78,7 @@ def only_one(path, *, busy, mark=False):
             return
 
 
-def _open_lock(path):
+def _open_lock(path: Path) -> TextIOWrapper:
     """Open a lock file for writing; create it, but not where a link leads, and do not wait for a pipe."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -89,11 +92,11 @@ def _open_lock(path):
     return open(descriptor, "w", encoding="utf-8")
 
 
-def _no_lock_file(path):
+def _no_lock_file(path: Path) -> str:
     return f"{path} must be a plain file, a sign of work going on, got a link, folder, pipe or device. Delete it."
 
 
-def _is_at(descriptor, path):
+def _is_at(descriptor: int, path: str | os.PathLike[str]) -> bool:
     """Whether an open file is the one that a path leads to."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
@@ -101,7 +104,7 @@ def _is_at(descriptor, path):
         return False
 
 
-def _flock(descriptor, *, shared):
+def _flock(descriptor: int, *, shared: bool) -> bool | None:
     """Lock a descriptor without waiting; return whether it worked, None where the file system cannot tell."""
     import fcntl
 
@@ -114,12 +117,12 @@ def _flock(descriptor, *, shared):
     return True
 
 
-def create_temporary(folder, prefix, suffix):
+def create_temporary(folder: Path, prefix: str, suffix: str) -> tuple[Path, int]:
     """Create an empty file with a new name, with the rights that any new file gets, and mark it as being written.
 
     Args:
-        folder (Path): Existing.
-        prefix, suffix (str): Of the name.
+        folder: Existing.
+        prefix, suffix: Of the name.
 
     Returns:
         tuple: ``(path, descriptor)``; while the descriptor is open, `remove_leftovers` leaves the file alone.
@@ -137,12 +140,12 @@ def create_temporary(folder, prefix, suffix):
 
 
 @contextlib.contextmanager
-def temporary_folder(parent, prefix):
+def temporary_folder(parent: Path, prefix: str) -> Generator[Path]:
     """Yield a new folder in ``parent``, which goes away afterwards; those of killed programs go away first.
 
     Args:
-        parent (Path): Existing.
-        prefix (str): Of the name, by which leftovers are known.
+        parent: Existing.
+        prefix: Of the name, by which leftovers are known.
     """
     remove_leftovers(parent, prefix, again=True)
     while True:
@@ -158,13 +161,13 @@ def temporary_folder(parent, prefix):
                 os.close(descriptor)
 
 
-def remove_leftovers(folder, prefix, *, again=False):
+def remove_leftovers(folder: str | os.PathLike[str], prefix: str, *, again: bool = False) -> None:
     """Remove what killed programs left in a folder: files and folders of this prefix that nobody marks as in work.
 
     Args:
-        folder (Path): Where to look; not below.
-        prefix (str): Of the names.
-        again (bool): Also look where this process has looked before.
+        folder: Where to look; not below.
+        prefix: Of the names.
+        again: Also look where this process has looked before.
     """
     key = (os.fspath(folder), prefix)
     if key in _swept and not again:
@@ -174,7 +177,7 @@ def remove_leftovers(folder, prefix, *, again=False):
         _remove_unless_locked(path)
 
 
-def _remove_unless_locked(path):
+def _remove_unless_locked(path: Path) -> None:
     is_folder = path.is_dir() and not path.is_symlink()
     try:
         descriptor = os.open(path, (os.O_RDONLY if is_folder else os.O_RDWR) | os.O_NOFOLLOW)

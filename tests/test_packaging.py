@@ -83,7 +83,8 @@ def test_metadata_are_complete(wheel):
     assert metadata["License"] == "MIT"
     assert metadata["Requires-Python"] == ">=3.11"
     assert any(url.startswith("Paper, https://") for url in metadata.get_all("Project-URL"))
-    assert {"ivadomed", "prepare", "stats", "study", "slurm", "all"} == set(metadata.get_all("Provides-Extra"))
+    extras = {"ivadomed", "nnunet", "monai", "prepare", "stats", "study", "slurm", "all"}
+    assert extras == set(metadata.get_all("Provides-Extra"))
     core = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     # an upper bound would keep the core out of other tools' environments
     assert not [line for line in core if "<" in line or "==" in line or ";" in line]

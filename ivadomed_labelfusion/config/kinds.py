@@ -11,6 +11,7 @@ from ivadomed_labelfusion.fusion.registry import Option
 
 
 def is_whole(value):
+    """Tell whether a value is a whole number, True and False left out."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -53,10 +54,13 @@ class Kind:
 
 
 def is_text(value):
+    """Tell whether a value is a text that is not empty and can name a file."""
     return isinstance(value, str) and value != "" and "\0" not in value
 
 
 def list_of(is_right, *lengths):
+    """Return a check for lists of one of these lengths, of any length if none is given, with right elements only."""
+
     def check(value):
         return isinstance(value, list) and (not lengths or len(value) in lengths) and all(map(is_right, value))
 

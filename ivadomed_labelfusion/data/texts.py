@@ -69,6 +69,23 @@ def check_participants(root):
         )
 
 
+def read_participants(root: str | Path, *, why: str) -> list[dict]:
+    """Return the rows of a dataset's table of subjects, column to text; None where a row ends early.
+
+    Args:
+        root: The dataset.
+        why: What the table is needed for, for the message.
+
+    Raises:
+        InputError: If there is no table, or as in `check_participants`.
+    """
+    path = Path(root, PARTICIPANTS)
+    if not path.exists():
+        raise InputError(f"{path} must exist: {why}.")
+    check_participants(root)
+    return list(csv.DictReader(read_text(path).splitlines(), delimiter="\t"))
+
+
 def _column_of_subjects(path, names):
     """Return the place of the column with the subjects; pybids takes the name ``subject``, too."""
     for name in ("participant_id", "subject"):

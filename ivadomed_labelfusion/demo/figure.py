@@ -1,9 +1,15 @@
 """The demo's figure: one slice with the raters, their fused labels and the six predictions side by side."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nibabel
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion import fusion
 from ivadomed_labelfusion.data.bids import find_label_sets
@@ -15,20 +21,24 @@ from ivadomed_labelfusion.files import read_json
 from ivadomed_labelfusion.plots import style
 from ivadomed_labelfusion.plots.slices import crop_around, draw_slice, most_disagreement_slices
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 # classes on black: the first two of the palette for outlines
 CLASS_COLORS = ("#E69F00", "#56B4E9")
 
 
-def demo_figure(output, bids_dir, candidates):
+def demo_figure(output: Path, bids_dir: Path, candidates: Sequence[str]) -> Figure:
     """Draw the test image's slice on which the raters disagree most.
 
     Args:
-        output (Path): Folder of the demo with ``models/<candidate>/pred_soft``.
-        bids_dir (Path): Its dataset.
-        candidates (sequence of str): Six names.
+        output: Folder of the demo with ``models/<candidate>/pred_soft``.
+        bids_dir: Its dataset.
+        candidates: Six names.
 
     Returns:
-        matplotlib Figure: First row: image, raters, average, STAPLE. Below: the soft prediction of every candidate.
+        Figure: First row: image, raters, average, STAPLE. Below: the soft prediction of every candidate.
     """
     models = Path(output) / "models"
     config = read_json(Path(output) / "configs" / f"{candidates[0]}.json")
@@ -43,7 +53,7 @@ def demo_figure(output, bids_dir, candidates):
     (index,) = most_disagreement_slices(np.moveaxis(average, 0, -1), 1, axis=2)
     box = crop_around(average[..., index].sum(axis=0) > 0, margin=6)
 
-    def view(volume):
+    def view(volume: NDArray) -> NDArray:
         """Cut the slice out of ``(..., x, y, z)``."""
         return volume[(..., *box, index)]
 
@@ -73,25 +83,25 @@ def demo_figure(output, bids_dir, candidates):
     return figure
 
 
-def _upright(data, affine):
+def _upright(data: NDArray, affine: NDArray) -> NDArray:
     """Return a volume in RAS+ order."""
     return np.asanyarray(nibabel.as_closest_canonical(nibabel.Nifti1Image(data, affine)).dataobj)
 
 
-def _load_upright(path):
+def _load_upright(path: str | os.PathLike[str]) -> NDArray:
     return np.asanyarray(nibabel.as_closest_canonical(load_image(path)).dataobj).astype(np.float32)
 
 
-def _image(bids_dir, image_stem):
+def _image(bids_dir: Path, image_stem: str) -> Path:
     return next(path for path in sorted(Path(bids_dir).glob("sub-*/**/*.nii*")) if stem(path) == image_stem)
 
 
-def composite(probabilities, colors=CLASS_COLORS):
+def composite(probabilities: NDArray, colors: Sequence[str] = CLASS_COLORS) -> NDArray:
     """Return an RGB picture: each class adds its colour in proportion to its probability, on black.
 
     Args:
-        probabilities (ndarray): ``(C, a, b)`` in [0, 1].
-        colors (sequence of str): Hex colours; a single class is drawn in white.
+        probabilities: ``(C, a, b)`` in [0, 1].
+        colors: Hex colours; a single class is drawn in white.
 
     Returns:
         ndarray: ``(a, b, 3)`` in [0, 1].
@@ -106,13 +116,13 @@ def composite(probabilities, colors=CLASS_COLORS):
     return np.clip(picture, 0, 1)
 
 
-def _probabilities(axes, probabilities, spacing, title):
+def _probabilities(axes: Axes, probabilities: NDArray, spacing: Sequence[float], title: str) -> None:
     axes.imshow(composite(probabilities).swapaxes(0, 1), origin="lower", aspect=spacing[1] / spacing[0])
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
 
 
-def _legend(axes, class_names):
+def _legend(axes: Axes, class_names: Sequence[str]) -> None:
     """Draw the scale from probability 0 to 1 of every class."""
     ramp = np.linspace(0, 1, 101)
     bars = []

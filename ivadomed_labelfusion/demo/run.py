@@ -1,13 +1,16 @@
 """The steps of the demo. Each leaves its result on disk, so that an interrupted demo goes on where it stopped."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ivadomed_labelfusion.config.candidates import PAPER_CANDIDATES
 from ivadomed_labelfusion.demo.figure import demo_figure
 from ivadomed_labelfusion.demo.progress import FollowedOutput
-from ivadomed_labelfusion.demo.settings import DEMO_SIZES, demo_config
+from ivadomed_labelfusion.demo.settings import DEMO_SIZES, DemoSettings, demo_config
 from ivadomed_labelfusion.demo.table import read_demo_results, write_demo_tables
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.extras import require
@@ -15,15 +18,22 @@ from ivadomed_labelfusion.files import read_json, write_json
 from ivadomed_labelfusion.plots.style import save_figure
 
 
-def run_demo(dataset="ms", *, output, seed=1, quick=False, say=print):
+def run_demo(
+    dataset: str = "ms",
+    *,
+    output: str | os.PathLike[str],
+    seed: int = 1,
+    quick: bool = False,
+    say: Callable[[str], object] = print,
+) -> Path:
     """Generate a phantom, convert it, train and test the six candidates, and compare them.
 
     Args:
-        dataset (str): ``ms`` or ``scgm``.
-        output (str or Path): Folder; created, or continued if it holds the same demo.
-        seed (int): Seed of everything random, >= 0.
-        quick (bool): A smaller phantom and network.
-        say (callable): Takes each line for the user.
+        dataset: ``ms`` or ``scgm``.
+        output: Folder; created, or continued if it holds the same demo.
+        seed: Seed of everything random, >= 0.
+        quick: A smaller phantom and network.
+        say: Takes each line for the user.
 
     Returns:
         Path: The folder with ``results.csv``, ``results.md`` and ``comparison.png``.
@@ -48,7 +58,7 @@ def run_demo(dataset="ms", *, output, seed=1, quick=False, say=print):
     return output
 
 
-def _claim(output, arguments):
+def _claim(output: Path, arguments: Mapping[str, Any]) -> None:
     """Make the folder this demo's own, or check that it already is."""
     marker = output / "demo.json"
     if marker.exists():
@@ -66,11 +76,11 @@ def _claim(output, arguments):
     write_json(marker, arguments)
 
 
-def _described(arguments):
+def _described(arguments: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {json.dumps(value)}" for name, value in arguments.items())
 
 
-def _data(dataset, settings, output, seed, say):
+def _data(dataset: str, settings: DemoSettings, output: Path, seed: int, say: Callable[[str], object]) -> Path:
     """Generate the raw phantom and convert it, unless that has been done; return the BIDS dataset."""
     from ivadomed_labelfusion import phantom, prepare
 
@@ -91,7 +101,16 @@ def _data(dataset, settings, output, seed, say):
     return bids_dir
 
 
-def _train_and_test(dataset, candidate, settings, bids_dir, output, seed, title, say):
+def _train_and_test(
+    dataset: str,
+    candidate: str,
+    settings: DemoSettings,
+    bids_dir: Path,
+    output: Path,
+    seed: int,
+    title: str,
+    say: Callable[[str], object],
+) -> None:
     model = output / "models" / candidate
     done = model / "results_eval" / "summary.csv"
     if done.exists():
@@ -115,7 +134,7 @@ def _train_and_test(dataset, candidate, settings, bids_dir, output, seed, title,
     _ivadomed(["--test", "-c", config], model, None, f"{title}, test")
 
 
-def _ivadomed(arguments, model, epochs, title):
+def _ivadomed(arguments: Sequence[object], model: Path, epochs: int | None, title: str) -> None:
     from tqdm import tqdm
 
     from ivadomed_labelfusion.hosts.ivadomed2.command import run_ivadomed

@@ -1,6 +1,8 @@
 """What the demo trains: sizes and training parameters that let every candidate learn within minutes on two cores."""
 
+import os
 from dataclasses import dataclass
+from typing import Any
 
 from ivadomed_labelfusion.config import load_template
 
@@ -10,23 +12,23 @@ class DemoSettings:
     """Sizes of one demo.
 
     Attributes:
-        subjects (int): Subjects of the phantom.
-        size (str): Size of the phantom, see ``phantom``.
-        contrasts (tuple of str): Input channels.
-        resample_mm (float): In-plane voxel size for the network.
-        crop (tuple of int): In-plane size for the network.
-        depth (int): Depth of the U-Net.
-        n_filters (int): Filters of its first level.
-        epochs (int): Number of epochs.
-        learning_rate (float): Initial learning rate.
-        batch_size (int): Slices per batch.
+        subjects: Subjects of the phantom.
+        size: Size of the phantom, see ``phantom``.
+        contrasts: Input channels.
+        resample_mm: In-plane voxel size for the network.
+        crop: In-plane size for the network.
+        depth: Depth of the U-Net.
+        n_filters: Filters of its first level.
+        epochs: Number of epochs.
+        learning_rate: Initial learning rate.
+        batch_size: Slices per batch.
     """
 
     subjects: int
     size: str
-    contrasts: tuple
+    contrasts: tuple[str, ...]
     resample_mm: float
-    crop: tuple
+    crop: tuple[int, int]
     depth: int
     n_filters: int
     epochs: int
@@ -42,16 +44,24 @@ DEMO_SIZES = {
 }
 
 
-def demo_config(dataset, candidate, settings, *, bids_dir, output_dir, seed):
+def demo_config(
+    dataset: str,
+    candidate: str,
+    settings: DemoSettings,
+    *,
+    bids_dir: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    seed: int,
+) -> dict[str, Any]:
     """Return the template of a candidate, reduced to the sizes of the demo.
 
     Args:
-        dataset (str): ``ms`` or ``scgm``.
-        candidate (str): One of `config.candidates.PAPER_CANDIDATES`.
-        settings (DemoSettings): The sizes.
-        bids_dir (str or Path): Dataset.
-        output_dir (str or Path): Output folder of this candidate.
-        seed (int): Seed of split, training and rater draws.
+        dataset: ``ms`` or ``scgm``.
+        candidate: One of `config.candidates.PAPER_CANDIDATES`.
+        settings: The sizes.
+        bids_dir: Dataset.
+        output_dir: Output folder of this candidate.
+        seed: Seed of split, training and rater draws.
 
     Returns:
         dict: A complete ivadomed configuration.

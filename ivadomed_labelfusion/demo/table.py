@@ -3,8 +3,11 @@
 import csv
 import io
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from ivadomed_labelfusion.demo.settings import DemoSettings
 from ivadomed_labelfusion.files import write_text
 
 # (heading, column of the evaluation, factor)
@@ -19,12 +22,12 @@ COLUMNS = (
 )
 
 
-def read_demo_results(output, candidates):
+def read_demo_results(output: Path, candidates: Sequence[str]) -> list[dict[str, Any]]:
     """Read the evaluation of every candidate.
 
     Args:
-        output (Path): Folder of the demo.
-        candidates (sequence of str): Names.
+        output: Folder of the demo.
+        candidates: Names.
 
     Returns:
         list of dict: One per candidate: ``candidate``, ``images`` and the mean over test images of every ``ir_``
@@ -35,7 +38,7 @@ def read_demo_results(output, candidates):
         path = Path(output) / "models" / candidate / "results_eval" / "evaluation_3Dmetrics.csv"
         with open(path, newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
-        means = {"candidate": candidate, "images": len(rows)}
+        means: dict[str, Any] = {"candidate": candidate, "images": len(rows)}
         for column in rows[0]:
             if column.startswith("ir_"):
                 values = [float(row[column]) for row in rows if row[column] not in ("", "nan")]
@@ -44,7 +47,9 @@ def read_demo_results(output, candidates):
     return results
 
 
-def write_demo_tables(results, output, *, dataset, settings):
+def write_demo_tables(
+    results: Sequence[Mapping[str, Any]], output: Path, *, dataset: str, settings: DemoSettings
+) -> str:
     """Write ``results.csv`` (all columns) and ``results.md`` (the chosen ones); return the latter as plain text."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(results[0]), lineterminator="\n")
@@ -64,7 +69,7 @@ def write_demo_tables(results, output, *, dataset, settings):
     return "\n".join(["", *plain, "", note])
 
 
-def table_rows(results):
+def table_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows as text; metrics per class get one column per class."""
     header, keys = ["Candidate"], []
     for heading, name, factor in COLUMNS:
@@ -79,7 +84,7 @@ def table_rows(results):
     return header, rows
 
 
-def _number(value):
+def _number(value: float) -> str:
     if math.isnan(value):
         return "undefined"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,7 +1,7 @@
 """Evaluation of a whole dataset: files in, tables and pictures out."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ivadomed_labelfusion.data import bids
 from ivadomed_labelfusion.data import predictions as files
 from ivadomed_labelfusion.data.entities import has_contrast, parse
 from ivadomed_labelfusion.data.grid import canonical_voxel_size_mm
-from ivadomed_labelfusion.data.masks import load_masks
+from ivadomed_labelfusion.data.masks import RaterMasks, load_masks
 from ivadomed_labelfusion.data.raters import ALLOW_BY_OPTION, names_of_suffixes, nested_target_suffix
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.results import TABLE, Evaluation, ResultWriter
@@ -25,7 +25,7 @@ from ivadomed_labelfusion.evaluation.subject import SubjectResult, evaluate_subj
 def evaluate_dataset(
     *,
     bids_dir: str | Path | Sequence[str | Path],
-    target_suffix: Sequence,
+    target_suffix: Sequence[Any],
     output_dir: str | Path,
     predictions_dir: str | Path | None = None,
     settings: Settings | None = None,
@@ -35,7 +35,7 @@ def evaluate_dataset(
     allow_missing_raters: bool = False,
     table: str | None = TABLE,
     overwrite: bool = False,
-    progress: Callable[[list], Iterable] = iter,
+    progress: Callable[[list[bids.LabelSet]], Iterable[bids.LabelSet]] = iter,
 ) -> Evaluation:
     """Evaluate predictions, and the raters themselves, against the raters of a BIDS dataset.
 
@@ -96,7 +96,7 @@ def evaluate_dataset(
         return _finish(writer, problems, len(label_sets))
 
 
-def _finish(writer, problems, n_images):
+def _finish(writer: ResultWriter, problems: dict[str, str], n_images: int) -> Evaluation:
     """Write the tables of the images that could be evaluated.
 
     Raises:
@@ -104,17 +104,26 @@ def _finish(writer, problems, n_images):
     """
     if len(problems) == n_images == 1:
         raise InputError(next(f"{stem}: {text}" for stem, text in problems.items()))
-    evaluation = writer.finish() if len(problems) < n_images else None
-    if problems:
-        listed = "\n".join(f"{image_stem}: {text}" for image_stem, text in sorted(problems.items()))
-        rest = "The tables hold the others" if evaluation else "Nothing was written"
-        raise InputError(f"{len(problems)} of {n_images} images could not be evaluated. {rest}.\n{listed}")
-    return evaluation
+    if not problems:
+        return writer.finish()
+    rest = "Nothing was written"
+    if len(problems) < n_images:
+        writer.finish()
+        rest = "The tables hold the others"
+    listed = "\n".join(f"{image_stem}: {text}" for image_stem, text in sorted(problems.items()))
+    raise InputError(f"{len(problems)} of {n_images} images could not be evaluated. {rest}.\n{listed}")
 
 
-def _evaluate_image(writer, labels, masks, found, settings, raters_as_predictions):
+def _evaluate_image(
+    writer: ResultWriter,
+    labels: bids.LabelSet,
+    masks: RaterMasks,
+    found: Mapping[str, Any],
+    settings: Settings,
+    raters_as_predictions: bool,
+) -> None:
     """Evaluate one image and add its results."""
-    shared = {
+    shared: dict[str, Any] = {
         "class_names": labels.class_names,
         "voxel_size_mm": canonical_voxel_size_mm(masks.like),
         "subject": labels.image_stem,
@@ -151,7 +160,7 @@ def evaluate_raters(
 
 
 def label_sets_of_contrasts(
-    bids_dirs: Sequence[str | Path], nested: Sequence, image_contrasts: Sequence[str] | None = None
+    bids_dirs: Sequence[str | Path], nested: Sequence[Any], image_contrasts: Sequence[str] | None = None
 ) -> list[bids.LabelSet]:
     """Return the ``LabelSet`` of every image of some datasets, of the given contrasts only.
 

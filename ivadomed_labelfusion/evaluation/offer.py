@@ -27,7 +27,7 @@ class Offer:
 
     def __init__(
         self, prediction: NDArray, raters: NDArray, reference: NDArray, *, settings: Settings, subject: dict[str, Any]
-    ):
+    ) -> None:
         self._made: dict[Any, Any] = {
             **subject,
             "prediction": _read_only(prediction),
@@ -55,7 +55,7 @@ class Offer:
             self._made[need] = self._makers[need]()
         return self._made[need]
 
-    def _binarized(self, index):
+    def _binarized(self, index: int) -> NDArray:
         labels = self.sums.labels
         return labels.view(bool) if len(self["reference"]) == 1 else labels == index + 1
 
@@ -80,14 +80,14 @@ class Offer:
         self._made.pop(ClassMasks, None)
         return columns
 
-    def _masks_of(self, index):
+    def _masks_of(self, index: int) -> ClassMasks:
         ours, theirs = self._binarized(index), self["reference"][index]
         box = bounding_box(ours | theirs)
         box = tuple(slice(0, 1) for _ in ours.shape) if box is None else box
         return ClassMasks(ours[box], theirs[box], self["voxel_size_mm"])
 
 
-def _read_only(array):
+def _read_only(array: NDArray) -> NDArray:
     view = array.view()
     view.flags.writeable = False
     return view

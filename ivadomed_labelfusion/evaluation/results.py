@@ -5,10 +5,10 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,11 @@ from ivadomed_labelfusion.locks import only_one
 from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve
 from ivadomed_labelfusion.metrics.kinds import PREFIX
 from ivadomed_labelfusion.plots import disagreement, entropy, reliability, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Curves = dict[tuple[str, str], ReliabilityCurve]
 
 TABLE = "evaluation.csv"
 RATER_TABLE = "evaluation_raters.csv"
@@ -46,13 +51,13 @@ class Evaluation:
         notes (list of str): What was noticed in the masks.
     """
 
-    rows: dict = field(default_factory=dict)
-    rater_rows: dict = field(default_factory=dict)
-    pooled: dict = field(default_factory=dict)
-    errors: dict = field(default_factory=dict)
-    summary: list = field(default_factory=list)
-    files: list = field(default_factory=list)
-    notes: list = field(default_factory=list)
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)
+    rater_rows: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    pooled: Curves = field(default_factory=dict)
+    errors: dict[tuple[str, str], str] = field(default_factory=dict)
+    summary: list[dict[str, Any]] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class ResultWriter:
@@ -72,12 +77,12 @@ class ResultWriter:
         InputError: If results of an earlier evaluation are there and ``overwrite`` is False.
     """
 
-    def __init__(self, output_dir: str | Path, *, table: str | None = TABLE, overwrite: bool = False):
+    def __init__(self, output_dir: str | Path, *, table: str | None = TABLE, overwrite: bool = False) -> None:
         self.output_dir = Path(output_dir)
         self.table = table
         self.overwrite = overwrite
         self.evaluation = Evaluation()
-        self._curves = {}
+        self._curves: dict[str, Curves] = {}
         self._claim = contextlib.ExitStack()
 
     def __enter__(self) -> "ResultWriter":
@@ -147,14 +152,14 @@ class ResultWriter:
         self._remove_earlier()
         return evaluation
 
-    def _remove_earlier(self):
+    def _remove_earlier(self) -> None:
         """Remove what an earlier evaluation wrote here and this one did not: other subjects, tables of raters."""
         kinds = ((SUBJECTS, "*.json"), (FIGURES, "*.png"), (".", RATER_TABLE), (".", RELIABILITY))
         for path in [path for folder, names in kinds for path in (self.output_dir / folder).glob(names)]:
             if path not in self.evaluation.files:
                 path.unlink()
 
-    def _reliability_rows(self):
+    def _reliability_rows(self) -> list[dict[str, Any]]:
         curves = [("all", self.evaluation.pooled), *self._curves.items()]
         return [
             {
@@ -174,7 +179,7 @@ class ResultWriter:
             for index in range(curve.bin_count.size)
         ]
 
-    def _write_figures(self):
+    def _write_figures(self) -> None:
         rows, count = self.evaluation.rows, len(self.evaluation.rows)
         over = f"{count} image{'s' if count != 1 else ''}"
         if self.evaluation.pooled:
@@ -185,13 +190,16 @@ class ResultWriter:
             names = [f"{PREFIX}entropy_{form}_{who}" for who in ("raters", "prediction", "calibrated")]
             known = next(iter(rows.values()))
             if names[0] in known:
-                entropies[form] = tuple(
-                    [row[name] for row in rows.values()] if name in known else None for name in names
+                raters, prediction, calibrated = names
+                entropies[form] = (
+                    [row[raters] for row in rows.values()],
+                    [row[prediction] for row in rows.values()],
+                    [row[calibrated] for row in rows.values()] if calibrated in known else None,
                 )
         if entropies:
             self._save_figure(entropy.entropy_figure(entropies, title=f"Entropy of {over}"), "entropy.png")
 
-    def _write_table(self, name, rows):
+    def _write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         columns = list(dict.fromkeys(column for row in rows for column in row))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -199,11 +207,11 @@ class ResultWriter:
         writer.writerows([[_cell(row.get(column)) for column in columns] for row in rows])
         self._written(write_text, self.output_dir / name, text.getvalue())
 
-    def _written(self, write, path, content):
+    def _written(self, write: Callable[..., None], path: Path, content: Any) -> None:
         write(path, content, overwrite=self.overwrite)
         self.evaluation.files.append(path)
 
-    def _save_figure(self, figure, name):
+    def _save_figure(self, figure: "Figure", name: str) -> None:
         path = self.output_dir / FIGURES / name
         style.save_figure(figure, path, overwrite=self.overwrite, dpi=150)
         self.evaluation.files.append(path)
@@ -250,7 +258,7 @@ def summary_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     everything = [*evaluation.rows.values(), *evaluation.rater_rows.values()]
     rows = []
     for column in dict.fromkeys(column for row in everything for column in row):
-        row = {"metric": column}
+        row: dict[str, Any] = {"metric": column}
         if evaluation.rows:
             row.update(zip(("n", "mean", "std"), _statistics(evaluation.rows.values(), column), strict=True))
         if raters:
@@ -266,14 +274,14 @@ def summary_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     return rows
 
 
-def _statistics(rows, column):
+def _statistics(rows: Collection[Mapping[str, float]], column: str) -> tuple[int, float, float]:
     values = np.array([row[column] for row in rows if column in row], np.float64)
     values = values[~np.isnan(values)]
     mean = float(values.mean()) if values.size else math.nan
     return values.size, mean, float(values.std(ddof=1)) if values.size > 1 else math.nan
 
 
-def _subject_content(result):
+def _subject_content(result: SubjectResult) -> dict[str, Any]:
     return {
         "subject": result.subject,
         "software": f"ivadomed_labelfusion {__version__}",
@@ -297,16 +305,16 @@ def _subject_content(result):
     }
 
 
-def _finite(value):
+def _finite(value: float) -> float | None:
     """None for NaN and infinity, which JSON lacks."""
     return float(value) if math.isfinite(value) else None
 
 
-def _cell(value):
+def _cell(value: Any) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return repr(float(value)) if isinstance(value, float) else value
 
 
-def _file_name(subject):
+def _file_name(subject: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", subject).lstrip(".") or "subject"

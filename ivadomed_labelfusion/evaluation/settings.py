@@ -1,7 +1,7 @@
 """What to evaluate: the ``inter_rater`` block of a configuration as a checked, frozen object."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -9,6 +9,7 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import METHODS
 from ivadomed_labelfusion.fusion.engine import MULTICLASS
 from ivadomed_labelfusion.metrics import ECE_FORMS, ENTROPY_FORMS
+from ivadomed_labelfusion.metrics.kinds import Metric
 from ivadomed_labelfusion.metrics.registry import nearest, resolve_metrics
 from ivadomed_labelfusion.metrics.streaming import MEASURED_REGIONS
 from ivadomed_labelfusion.metrics.thresholds import DEFINITIONS
@@ -44,20 +45,20 @@ class Settings:
 
     reference: str = "staple"
     multiclass: str = "joint"
-    metrics: tuple | None = None
-    entropy_forms: tuple = ENTROPY_FORMS
-    ece_forms: tuple = ECE_FORMS
-    regions: tuple = MEASURED_REGIONS
+    metrics: tuple[str, ...] | None = None
+    entropy_forms: tuple[str, ...] = ENTROPY_FORMS
+    ece_forms: tuple[str, ...] = ECE_FORMS
+    regions: tuple[str, ...] = MEASURED_REGIONS
     n_bins: int = 10
     threshold: float | None = None
     threshold_search: str = "ivadomed"
     lesion_min_overlap: float = 0.1
     surface_tolerance_mm: float = 1.0
     disagreement_slices: int = 3
-    built_in: tuple = field(init=False, repr=False)
-    own: tuple = field(init=False, repr=False, compare=False)
+    built_in: tuple[str, ...] = field(init=False, repr=False)
+    own: tuple[Metric, ...] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _one_of("reference", self.reference, REFERENCES)
         _one_of("multiclass", self.multiclass, MULTICLASS)
         _one_of("threshold_search", self.threshold_search, DEFINITIONS)
@@ -124,15 +125,16 @@ def settings_from_config(mapping: Mapping[str, Any]) -> Settings:
     for key in mapping:
         if key not in KEYS:
             raise InputError(f"{BLOCK} has no key {key!r}. {nearest(key, KEYS)}")
-    return Settings(**mapping)
+    given: dict[str, Any] = dict(mapping)
+    return Settings(**given)
 
 
-def _one_of(key, value, allowed):
+def _one_of(key: str, value: Any, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise InputError(f"{BLOCK}.{key} must be {' or '.join(allowed)}, got {value!r}. {nearest(value, allowed)}")
 
 
-def _names(key, value):
+def _names(key: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
         raise InputError(f"{BLOCK}.{key} must be a list of names, got {value!r}.")
     if not value:
@@ -140,11 +142,11 @@ def _names(key, value):
     return tuple(dict.fromkeys(value))
 
 
-def _whole(key, value, low, high):
+def _whole(key: str, value: Any, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InputError(f"{BLOCK}.{key} must be a whole number from {low} to {high}, got {value!r}.")
 
 
-def _number(key, value, low, high):
+def _number(key: str, value: Any, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise InputError(f"{BLOCK}.{key} must be a number from {low} to {high}, got {value!r}.")

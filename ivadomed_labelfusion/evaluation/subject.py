@@ -3,42 +3,21 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.evaluation.offer import Offer
 from ivadomed_labelfusion.evaluation.reference import reference_consensus
 from ivadomed_labelfusion.evaluation.settings import Settings
+from ivadomed_labelfusion.metrics.calibration import ReliabilityCurve
 from ivadomed_labelfusion.metrics.checks import check_raters
-from ivadomed_labelfusion.metrics.kinds import PREFIX
+from ivadomed_labelfusion.metrics.kinds import PREFIX, Metric
 from ivadomed_labelfusion.metrics.registry import built_in_metrics
 from ivadomed_labelfusion.metrics.surface import bounding_box
-from ivadomed_labelfusion.plots.slices import crop_around, most_disagreement_slices, slice_axis
-
-
-@dataclass(frozen=True)
-class SliceView:
-    """One slice for the picture, cut out around the masks.
-
-    Attributes:
-        index (int): Number of the slice along ``axis`` of the volume.
-        axis (int): Axis that was cut.
-        spacing_mm (tuple of float): Voxel size of the two axes shown.
-        image (ndarray or None): ``(a, b)``.
-        raters (ndarray): ``(R, C, a, b)``.
-        average, reference, prediction (ndarray): ``(C, a, b)``.
-    """
-
-    index: int
-    axis: int
-    spacing_mm: tuple
-    image: np.ndarray | None
-    raters: np.ndarray
-    average: np.ndarray
-    reference: np.ndarray
-    prediction: np.ndarray
+from ivadomed_labelfusion.plots.slices import SliceView, crop_around, most_disagreement_slices, slice_axis
 
 
 @dataclass(frozen=True)
@@ -56,11 +35,11 @@ class SubjectResult:
     """
 
     subject: str
-    columns: dict
-    reliability: dict
-    errors: dict
-    details: dict
-    slices: tuple = field(default=(), repr=False)
+    columns: dict[str, float]
+    reliability: dict[tuple[str, str], ReliabilityCurve]
+    errors: dict[str, str]
+    details: dict[str, Any]
+    slices: tuple[SliceView, ...] = field(default=(), repr=False)
 
 
 def evaluate_subject(
@@ -118,7 +97,7 @@ def evaluate_subject(
     except InputError as error:
         raise InputError(f"{subject}: {error}" if subject else str(error)) from None
     own, errors = _own_columns(offer, names, settings.own)
-    curves = {}
+    curves: dict[tuple[str, str], ReliabilityCurve] = {}
     if "ece" in settings.built_in:
         curves = {
             (form, region): sums.bins[region].curve(form) for form in settings.ece_forms for region in settings.regions
@@ -133,13 +112,13 @@ def evaluate_subject(
         "voxels_with_class_sum_above_1": sums.n_above_one,
         "settings": settings.as_dict(),
     }
-    slices = ()
+    slices: tuple[SliceView, ...] = ()
     if settings.disagreement_slices:
         slices = _slices(image, raters, reference, prediction, voxel_size_mm, settings.disagreement_slices)
     return SubjectResult(subject, {**columns, **own}, curves, errors, details, slices)
 
 
-def _column_names(class_names, prediction):
+def _column_names(class_names: Sequence[str], prediction: NDArray) -> list[str]:
     names = [re.sub(r"[^A-Za-z0-9]+", "_", str(name)).strip("_") for name in class_names]
     if prediction.ndim < 2 or len(names) != prediction.shape[0]:
         raise InputError(
@@ -150,9 +129,12 @@ def _column_names(class_names, prediction):
     return names
 
 
-def _own_columns(offer, names, metrics):
+def _own_columns(
+    offer: Offer, names: Sequence[str], metrics: Sequence[Metric]
+) -> tuple[dict[str, float], dict[str, str]]:
     """Run the own metrics; return ``(columns, errors)``."""
-    columns, errors = {}, {}
+    columns: dict[str, float] = {}
+    errors: dict[str, str] = {}
     for metric in metrics:
         try:
             columns |= offer.columns([metric], names)
@@ -162,10 +144,18 @@ def _own_columns(offer, names, metrics):
     return columns, errors
 
 
-def _slices(image, raters, reference, prediction, voxel_size_mm, count):
+def _slices(
+    image: ArrayLike | None,
+    raters: NDArray,
+    reference: NDArray,
+    prediction: NDArray,
+    voxel_size_mm: tuple[float, ...],
+    count: int,
+) -> tuple[SliceView, ...]:
     """Return the slices on which the raters disagree most, all cut out along the same box around the masks."""
     axis = slice_axis(voxel_size_mm) if raters.ndim > 4 else None
-    box = bounding_box(raters.any(axis=(0, 1)))
+    box = bounding_box(np.asarray(raters.any(axis=(0, 1))))
+    chosen: list[int | None]
     if axis is None:
         chosen = [None]
     elif box is None:
@@ -177,7 +167,7 @@ def _slices(image, raters, reference, prediction, voxel_size_mm, count):
         near = most_disagreement_slices(inside, count, axis, min_gap=gap)
         chosen = [box[axis].start + index for index in near]
 
-    def take(array, index):
+    def take(array: NDArray, index: int | None) -> NDArray:
         if axis is None:
             return array
         return array[(..., index, *[slice(None)] * (len(voxel_size_mm) - 1 - axis))]
@@ -191,7 +181,7 @@ def _slices(image, raters, reference, prediction, voxel_size_mm, count):
     plane = crop_around(np.logical_or.reduce(marked))
     return tuple(
         SliceView(
-            index=0 if axis is None else int(index),
+            index=0 if index is None else int(index),
             axis=-1 if axis is None else axis,
             spacing_mm=tuple(size for number, size in enumerate(voxel_size_mm) if number != axis),
             image=None if image is None else np.array(take(np.asarray(image), index)[plane], np.float32),

@@ -3,18 +3,23 @@
 import dataclasses
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion.evaluation.offer import Offer
 from ivadomed_labelfusion.evaluation.settings import Settings
-from ivadomed_labelfusion.metrics.kinds import PREFIX
+from ivadomed_labelfusion.metrics.kinds import PREFIX, Metric
 from ivadomed_labelfusion.metrics.registry import built_in_metrics
+
+# of prediction and target
+Computation = Callable[[NDArray, NDArray], Any]
 
 logger = logging.getLogger(__name__)
 
 
-def validation_functions(settings: Settings | None = None) -> list[Callable]:
+def validation_functions(settings: Settings | None = None) -> list[Callable[[NDArray, NDArray], float]]:
     """Return functions ``f(prediction, target) -> float`` named ``ir_<metric>``, as ivadomed's ``MetricManager`` takes.
 
     Both arguments are ``(C, *spatial)`` arrays of one sample. The target (a fused label, or the one rater drawn) stands
@@ -31,17 +36,20 @@ def validation_functions(settings: Settings | None = None) -> list[Callable]:
     """
     settings = Settings() if settings is None else settings
     built_in = built_in_metrics()
-    chosen = [built_in[name] for name in settings.built_in if built_in[name].in_validation is not None]
-    functions = [_guarded(metric.name, _mean(metric.in_validation)) for metric in chosen]
+    functions = [
+        _guarded(name, _mean(compute))
+        for name in settings.built_in
+        if (compute := built_in[name].in_validation) is not None
+    ]
     return functions + [_guarded(metric.name, _own(metric, settings)) for metric in settings.own]
 
 
-def _mean(function):
+def _mean(function: Computation) -> Computation:
     return lambda prediction, target: np.mean(function(prediction, target))
 
 
-def _own(metric, settings):
-    def compute(prediction, target):
+def _own(metric: Metric, settings: Settings) -> Computation:
+    def compute(prediction: NDArray, target: NDArray) -> Any:
         names = tuple(f"class{index + 1}" for index in range(prediction.shape[0]))
         known = {"voxel_size_mm": (1.0,) * (prediction.ndim - 1), "class_names": names, "subject": ""}
         plain = dataclasses.replace(settings, threshold=None)
@@ -51,10 +59,10 @@ def _own(metric, settings):
     return compute
 
 
-def _guarded(name, compute):
-    failed = []
+def _guarded(name: str, compute: Computation) -> Callable[[NDArray, NDArray], float]:
+    failed: list[str] = []
 
-    def function(prediction, target):
+    def function(prediction: NDArray, target: NDArray) -> float:
         try:
             return float(compute(np.clip(prediction, 0, 1), np.clip(target, 0, 1)))
         except (Exception, SystemExit) as error:  # a metric may fail in any way; training must go on

@@ -4,12 +4,12 @@ A split is a function of the subjects and of one seed. The seeds are prefix-stab
 twenty are the five splits of a smaller study, so that a study can be extended without redoing finished models.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from ivadomed_labelfusion.data.bids import find_images, find_label_sets
 from ivadomed_labelfusion.data.entities import channel_files, images_of_contrasts, stem
+from ivadomed_labelfusion.data.texts import PARTICIPANTS, read_participants
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.experiment.records import SPLIT, check_fields
 from ivadomed_labelfusion.experiment.records import SPLIT_PARTS as LISTS
@@ -201,14 +201,10 @@ def read_centres(bids_dir, subjects):
     """Return the centre of each subject from the column ``institution_id`` of ``participants.tsv``.
 
     Raises:
-        InputError: If the file, the column or a subject's value is missing.
+        InputError: If the file, the column or a subject's value is missing, or the file is no such table.
     """
-    path = Path(bids_dir) / "participants.tsv"
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-    except FileNotFoundError:
-        raise InputError(f"{path} must exist: it holds each subject's centre ({CENTRE_COLUMN}).") from None
+    path = Path(bids_dir) / PARTICIPANTS
+    rows = read_participants(bids_dir, why=f"it holds each subject's centre ({CENTRE_COLUMN})")
     if rows and CENTRE_COLUMN not in rows[0]:
         found = ", ".join(rows[0])
         raise InputError(f"{path} must have a column {CENTRE_COLUMN} with each subject's centre, got {found}.")

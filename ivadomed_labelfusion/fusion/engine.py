@@ -159,8 +159,10 @@ def consensus_classes(
         )
     by_class = list(zip(*masks, strict=True))
     if multiclass == "per_class" or len(by_class) == 1 or METHODS[method].classes == "apart":
-        common = {"region": region, "margin": margin, "names": names}
-        results = [consensus(list(of_class), method, **common, **options) for of_class in by_class]
+        results = [
+            consensus(list(of_class), method, region=region, margin=margin, names=names, **options)
+            for of_class in by_class
+        ]
         for result in results:
             if result.label_values.tolist() != [0, 1]:
                 raise InputError(

@@ -276,7 +276,7 @@ def method(
         )
 
         @functools.wraps(run)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> Consensus:
+        def checked(*args: Any, **kwargs: Any) -> Consensus:
             return entry(*args, **kwargs)
 
         return checked

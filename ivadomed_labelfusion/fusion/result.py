@@ -36,7 +36,7 @@ class Consensus:
     """
 
     patterns: Patterns = field(repr=False)
-    pattern_labels: NDArray[np.uint8] = field(repr=False)
+    pattern_labels: NDArray[Any] = field(repr=False)
     pattern_posterior: NDArray[np.float64] = field(repr=False)
     per_rater: dict[str, NDArray[Any]] = field(default_factory=dict)
     prior: float | NDArray[np.float64] | None = None

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ivadomed_labelfusion.coding import BINARY, SOFT, coding_note
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.fusion.patterns import Patterns
 from ivadomed_labelfusion.fusion.region import Region, check_region, inside_region
 from ivadomed_labelfusion.fusion.result import Consensus, as_float32
 from ivadomed_labelfusion.fusion.source import CHUNK_VOXELS, Masks, Source, coding_of_mask
@@ -144,13 +145,13 @@ class SoftConsensus(Consensus):
 
     has_votes: ClassVar[bool] = False
     is_multilabel = False
-    patterns: SoftMasks
 
     def __init__(self, masks: SoftMasks, fused: Voxelwise, **findings: Any) -> None:
         """Take the method at single voxels, and what else it found out by the names of `Consensus`."""
         nothing = np.zeros(0)
-        super().__init__(masks, nothing, nothing, **findings)
-        self._fused = fused
+        # has the names, labels, axis, shape and notes of patterns, which are all that is asked for without votes
+        super().__init__(cast(Patterns, masks), nothing, nothing, **findings)
+        self._masks, self._fused = masks, fused
 
     def labels(self) -> NDArray[np.uint8]:
         """Return where the posterior is above 0.5, ``(*spatial)`` uint8."""
@@ -159,7 +160,7 @@ class SoftConsensus(Consensus):
     @cached_property
     def posterior(self) -> NDArray[np.float32]:
         """The consensus, ``(*spatial)`` float32 in [0, 1], 0 outside the region."""
-        posterior = self.patterns.empty(np.float32)
+        posterior = self._masks.empty(np.float32)
         for planes, slab in self.posterior_slabs():
             posterior[(slice(None),) * self.axis + (planes,)] = slab
         return posterior
@@ -171,7 +172,7 @@ class SoftConsensus(Consensus):
 
     def posterior_slabs(self, label: int = 1) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Yield ``(slice along axis, slab)`` of `posterior`, or of what is left to 1 for ``label`` 0."""
-        for planes, slab in self.patterns.slabs(self._fused):
+        for planes, slab in self._masks.slabs(self._fused):
             yield planes, slab if label else 1 - slab
 
     def volume(self, label: int = 1) -> int:

@@ -1,7 +1,7 @@
 """Reading raters' masks block by block, whatever their dtype, memory order or coding."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -15,6 +15,10 @@ Masks = NDArray[Any] | Sequence[Any]
 CHUNK_VOXELS = 1 << 17
 # voxels asked from a mask at once: bounds the memory of masks that are read from disk or converted
 SLAB_VOXELS = 1 << 22
+
+
+# of memory: blocks run along the first axis (C) or the last one (F)
+Order = Literal["C", "F"]
 
 
 class UnexpectedValueError(Exception):
@@ -83,10 +87,10 @@ class Source:
         names (list of str): One per rater.
     """
 
-    def __init__(self, masks: Masks, names: Sequence[str] | None = None, *, order: str | None = None) -> None:
+    def __init__(self, masks: Masks, names: Sequence[str] | None = None, *, order: Order | None = None) -> None:
         self.masks, self.names = as_list(masks, names)
         self.shape = tuple(int(size) for size in self.masks[0].shape)
-        self.order = order or ("F" if all(_is_fortran(mask) for mask in self.masks) else "C")
+        self.order: Order = order or ("F" if all(_is_fortran(mask) for mask in self.masks) else "C")
         self.n_voxels = int(np.prod(self.shape, dtype=np.int64))
 
     def __len__(self) -> int:

@@ -70,7 +70,7 @@ def em(
         ``converged`` for a `Consensus`.
 
     Raises:
-        InputError: If ``confidence_weight`` leads to a prior outside [0, 1].
+        InputError: If ``confidence_weight`` leads to a prior outside [0, 1], or ``max_iter`` is below 1.
 
     >>> rates, found = em(lambda: [(np.array([[0, 0.5, 1], [0, 0.5, 1]]), np.ones(3))], np.ones(2), 1.0, 1e-14, 99)
     >>> rates(np.array([[0.0, 1.0], [0.0, 1.0]])).round(6).tolist(), found["prior"]
@@ -96,6 +96,8 @@ def em(
         current = np.concatenate([hit, rejection])
         converged = last is not None and bool(((current - last) ** 2 <= tol).all())
         last = current
+    if rates is None:
+        raise InputError(f"max_iter must be a whole number of at least 1, got {max_iter}.")
     per_rater = {"sensitivity": rates.hit, "specificity": rates.rejection}
     return rates, {"per_rater": per_rater, "prior": rates.prior, "n_iter": n_iter, "converged": converged}
 

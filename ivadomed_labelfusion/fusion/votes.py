@@ -39,8 +39,9 @@ class BinaryVotes:
             UnexpectedValueError: If a value is neither 0 nor 1 and `survey` has not told how to read it.
         """
         values = opened[rater][chunk]
-        if self.codings[rater] is not None:
-            return self.codings[rater].binary(values).view(np.uint8)
+        coding = self.codings[rater]
+        if coding is not None:
+            return coding.binary(values).view(np.uint8)
         if values.dtype.itemsize == 1 and values.dtype.kind in "bui":
             values = values.view(np.uint8)
             if values.size and values.max() > 1:
@@ -76,7 +77,7 @@ class BinaryVotes:
             index = others[0]
             cure = "" if codings[index].kind != LABELS else _LABEL_MAPS
             raise InputError(refusal(codings[index], self.source.names[index], cure))
-        self.codings = codings
+        self.codings = [*codings]
         note = coding_note(dict(zip(self.source.names, codings, strict=True)))
         if note:
             self.notes.append(note)
@@ -87,7 +88,7 @@ class BinaryVotes:
 def _are_label_maps(codings: list[Coding]) -> bool:
     """Whether masks that are not all binary are label maps: whole numbers >= 0."""
     return all(
-        coding.kind == LABELS or (coding.kind == BINARY and coding.foreground.is_integer()) for coding in codings
+        coding.kind == LABELS or (coding.kind == BINARY and float(coding.foreground).is_integer()) for coding in codings
     )
 
 

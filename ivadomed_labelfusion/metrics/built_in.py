@@ -45,7 +45,7 @@ _LOG_NOTE = (
 )
 
 
-def _shannon(*names):
+def _shannon(*names: str) -> tuple[Column, ...]:
     """Return the columns of the form ``shannon``, which no study shows."""
     return tuple(Column(f"entropy_shannon_{name}", f"Entropy, shannon, {name} [nats]") for name in names)
 
@@ -124,7 +124,7 @@ def _brier(sums: SubjectSums) -> NDArray:
         Column("brier_refinement", "Refinement", True, "low", name="brier_refinement"),
     ),
 )
-def _brier_split(sums: SubjectSums) -> dict[str, list]:
+def _brier_split(sums: SubjectSums) -> dict[str, list[float]]:
     """Brier score against the single raters, its calibration and refinement."""
     splits = sums.brier.splits()
     return {

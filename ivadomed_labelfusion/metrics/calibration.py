@@ -92,14 +92,14 @@ class ReliabilityCurve:
         return cls(
             first.form,
             first.bin_edges,
-            sum(curve.bin_count for curve in curves),
-            sum(curve.confidence_sum for curve in curves),
-            sum(curve.accuracy_sum for curve in curves),
+            np.asarray(sum(curve.bin_count for curve in curves)),
+            np.asarray(sum(curve.confidence_sum for curve in curves)),
+            np.asarray(sum(curve.accuracy_sum for curve in curves)),
             sum(curve.n_dropped for curve in curves),
         )
 
 
-def _divide(total, count):
+def _divide(total: NDArray, count: NDArray) -> NDArray:
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
@@ -110,7 +110,7 @@ class BinSums:
     last bin, ``paper`` leaves it out.
     """
 
-    def __init__(self, n_bins: int):
+    def __init__(self, n_bins: int) -> None:
         if isinstance(n_bins, bool) or not isinstance(n_bins, int | np.integer) or n_bins < 1:
             raise InputError(f"n_bins must be a whole number of at least 1, got {n_bins!r}.")
         self.edges = np.linspace(0, 1, n_bins + 1)
@@ -165,7 +165,7 @@ class BinSums:
         return ReliabilityCurve(form, self.edges, count, confidence, accuracy)
 
     @staticmethod
-    def _closed(sums):
+    def _closed(sums: NDArray) -> NDArray:
         closed = sums[:-1].copy()
         closed[-1] += sums[-1]
         return closed

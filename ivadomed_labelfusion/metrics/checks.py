@@ -130,7 +130,7 @@ class VoxelBlocks:
         n_spatial (int): Number of spatial axes.
     """
 
-    def __init__(self, like: NDArray, n_spatial: int):
+    def __init__(self, like: NDArray, n_spatial: int) -> None:
         lead = like.ndim - n_spatial
         strides = np.abs(like.strides[lead:])
         self._axes = sorted(range(n_spatial), key=lambda axis: -strides[axis])

@@ -17,11 +17,18 @@ BEST = ("high", "low", "zero", "none")
 class Options(Protocol):
     """The settings that metrics may need; `evaluation.Settings` holds them."""
 
-    entropy_forms: tuple
-    ece_forms: tuple
-    regions: tuple
+    entropy_forms: tuple[str, ...]
+    ece_forms: tuple[str, ...]
+    regions: tuple[str, ...]
     lesion_min_overlap: float
     surface_tolerance_mm: float
+
+
+class Available(Protocol):
+    """What is offered to metrics: a mapping, or what makes an entry when it is first asked for."""
+
+    def __getitem__(self, need: Any, /) -> Any:
+        """Return one of `registry.ARGUMENTS` or `OFFERED`."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class ClassMasks:
 
     prediction: NDArray
     reference: NDArray
-    voxel_size_mm: tuple
+    voxel_size_mm: tuple[float, ...]
 
 
 # what a metric may need beside the arrays; all of it comes from one pass over the subject
@@ -88,8 +95,8 @@ class Metric:
 
     name: str
     function: Callable[..., Any]
-    needs: tuple = ()
-    columns: tuple = ()
+    needs: tuple[Any, ...] = ()
+    columns: tuple[Column, ...] = ()
     in_validation: Callable[..., Any] | None = None
 
     @property
@@ -97,7 +104,7 @@ class Metric:
         """Whether it is called once for each class."""
         return ClassMasks in self.needs
 
-    def __call__(self, available: Mapping) -> Any:
+    def __call__(self, available: Available) -> Any:
         """Call the function with what it needs of ``available``."""
         if any(need in OFFERED for need in self.needs):
             return self.function(*(available[need] for need in self.needs))
@@ -133,7 +140,7 @@ class Metric:
         }
 
 
-def _undeclared(stem, value, class_names):
+def _undeclared(stem: str, value: Any, class_names: Sequence[str]) -> dict[str, float]:
     if isinstance(value, Mapping):
         if not value:
             raise ValueError("a metric must return at least one number, got an empty dict")
@@ -145,14 +152,14 @@ def _undeclared(stem, value, class_names):
     return {f"{stem}_{name}": float(number) for name, number in zip(class_names, numbers, strict=True)}
 
 
-def _number(value):
+def _number(value: Any) -> float:
     values = np.asarray(value, np.float64)
     if values.ndim:
         raise ValueError(f"the metric must return one number, got an array of shape {values.shape}")
     return float(values)
 
 
-def _per_class(value, class_names):
+def _per_class(value: Any, class_names: Sequence[str]) -> NDArray:
     values = np.asarray(value, np.float64)
     # a metric that is called once for each class returns a number
     values = values.reshape(1) if values.ndim == 0 and len(class_names) == 1 else values

@@ -1,9 +1,10 @@
 """Lesion-wise detection: how many lesions were found, and how many of the found ones are false."""
 
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.checks import check_masks, check_same_shape, with_classes
@@ -27,6 +28,14 @@ class LesionDetection:
     n_prediction: int
 
 
+@overload
+def lesion_detection(
+    prediction: ArrayLike, reference: ArrayLike, *, min_overlap: float = 0.1, class_axis: None = None
+) -> LesionDetection: ...
+@overload
+def lesion_detection(
+    prediction: ArrayLike, reference: ArrayLike, *, min_overlap: float = 0.1, class_axis: int
+) -> tuple[LesionDetection, ...]: ...
 def lesion_detection(
     prediction: ArrayLike, reference: ArrayLike, *, min_overlap: float = 0.1, class_axis: int | None = None
 ) -> LesionDetection | tuple[LesionDetection, ...]:
@@ -67,14 +76,14 @@ def lesion_detection(
     return found[0] if plain else found
 
 
-def _detect(prediction, reference, min_overlap):
+def _detect(prediction: NDArray, reference: NDArray, min_overlap: float) -> LesionDetection:
     found, n_reference = _overlapping(reference, prediction, min_overlap)
     real, n_prediction = _overlapping(prediction, reference, min_overlap)
     rate = found / n_reference if n_reference else float(n_prediction == 0)
     return LesionDetection(rate, 1 - real / n_prediction if n_prediction else 0.0, n_reference, n_prediction)
 
 
-def _overlapping(mask, other, min_overlap):
+def _overlapping(mask: NDArray, other: NDArray, min_overlap: float) -> tuple[int, int]:
     """Return how many components of ``mask`` overlap ``other`` enough, and how many there are."""
     from scipy import ndimage
 

@@ -236,7 +236,9 @@ def overlap_counts(
 
 def dice_of_counts(shared: ArrayLike, predicted: ArrayLike, reference: ArrayLike) -> NDArray:
     """Return Dice from ``overlap_counts``; arrays of equal shape."""
-    return _quotient(2 * np.asarray(shared, np.float64), np.asarray(predicted, np.float64) + reference, empty=1.0)
+    return _quotient(
+        2 * np.asarray(shared, np.float64), np.add(np.asarray(predicted, np.float64), reference), empty=1.0
+    )
 
 
 def precision_of_counts(shared: ArrayLike, predicted: ArrayLike, reference: ArrayLike) -> NDArray:
@@ -271,6 +273,6 @@ def qubiq_dice_of_table(table: NDArray) -> NDArray:
     return dice_of_counts(at_least[..., steps, steps], at_least[..., steps, 0], at_least[..., 0, steps]).mean(axis=-1)
 
 
-def _quotient(top, bottom, *, empty):
+def _quotient(top: ArrayLike, bottom: ArrayLike, *, empty: float) -> NDArray:
     top, bottom = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
     return np.divide(top, bottom, out=np.full(bottom.shape, empty), where=bottom > 0)

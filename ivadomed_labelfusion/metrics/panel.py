@@ -98,7 +98,7 @@ def calibrated_entropy(counts: ArrayLike) -> float:
     return float((terms / np.arange(1, n_raters)).sum() + unseen)
 
 
-def _seen_terms(counts):
+def _seen_terms(counts: NDArray) -> NDArray:
     """Return unbiased estimates of sum over voxels of p (1 - p)^v, for v = 1 to R - 1."""
     n_raters = counts.size - 1
     votes = np.arange(n_raters + 1)

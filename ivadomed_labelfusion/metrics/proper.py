@@ -109,7 +109,9 @@ def brier_split(
     return splits[0] if plain else splits
 
 
-def _pieces(prediction: NDArray, average: NDArray, mask: ArrayLike | None) -> Iterator[tuple]:
+def _pieces(
+    prediction: NDArray, average: NDArray, mask: ArrayLike | None
+) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
     prediction = check_probabilities("prediction", prediction)
     average = check_probabilities("average", average)
     check_same_shape("prediction", prediction, "average", average)
@@ -128,7 +130,7 @@ def log_loss(full: NDArray, average: NDArray) -> NDArray:
 class BrierSums:
     """Sums from which `BrierSplit` of every class follows."""
 
-    def __init__(self, n_classes: int, n_bins: int):
+    def __init__(self, n_classes: int, n_bins: int) -> None:
         self.squares = np.zeros(n_classes)
         self.bins = [BinSums(n_bins) for _ in range(n_classes)]
         self.voxels = 0

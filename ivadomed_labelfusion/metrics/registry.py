@@ -24,7 +24,7 @@ import importlib.metadata
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.metrics.kinds import BEST, OFFERED, PREFIX, Column, Metric
@@ -39,13 +39,15 @@ ARGUMENTS = (
     "class_names",
     "subject",
 )
+F = TypeVar("F", bound=Callable[..., Any])
+
 ENTRY_POINT_GROUP = "ivadomed_labelfusion.metrics"
 
 _built_in: dict[str, Metric] = {}
 _registered: dict[str, Metric] = {}
 
 
-def register_metric(name: str) -> Callable:
+def register_metric(name: str) -> Callable[[F], F]:
     """Return a decorator that makes a function an own metric.
 
     Args:
@@ -70,13 +72,13 @@ def metric(
     name: str,
     *,
     label: str = "",
-    needs: type | tuple = (),
+    needs: type | tuple[Any, ...] = (),
     per_class: bool = False,
     best: str = "none",
     scale: float | None = None,
     columns: Iterable[Column] = (),
     **shown: Any,
-) -> Callable:
+) -> Callable[[F], F]:
     """Return a decorator that registers a metric with all that tables, commands and studies say about it.
 
     Args:
@@ -116,14 +118,14 @@ def metric(
     columns = tuple(dataclasses.replace(column, stem=PREFIX + column.stem) for column in columns)
     needs = needs if isinstance(needs, tuple) else (needs,)
 
-    def decorate(function):
+    def decorate(function: F) -> F:
         plain = make_metric(name, function, needs)
         return _add(dataclasses.replace(plain, columns=columns, in_validation=in_validation), function)
 
     return decorate
 
 
-def _add(new, function):
+def _add(new: Metric, function: F) -> F:
     book = _built_in if _is_built_in(function) else _registered
     known = book.get(new.name)
     if known is not None and _origin(known.function) != _origin(function):
@@ -135,7 +137,7 @@ def _add(new, function):
     return function
 
 
-def make_metric(name: str, function: Callable, needs: tuple = ()) -> Metric:
+def make_metric(name: str, function: Callable[..., Any], needs: tuple[Any, ...] = ()) -> Metric:
     """Return the ``Metric`` of a function after checking its name and what it asks for.
 
     Raises:
@@ -216,7 +218,9 @@ def own_metrics() -> dict[str, Metric]:
     return {**found, **_registered}
 
 
-def resolve_metrics(entries: Iterable[str] | None, *, where: str = "inter_rater.metrics") -> tuple[tuple, tuple]:
+def resolve_metrics(
+    entries: Iterable[str] | None, *, where: str = "inter_rater.metrics"
+) -> tuple[tuple[str, ...], tuple[Metric, ...]]:
     """Return ``(built-in names, own Metrics)`` of a list of metric names and dotted paths; None takes all there are.
 
     Raises:
@@ -246,21 +250,21 @@ def nearest(word: object, *known: Iterable[str]) -> str:
     """Return a sentence that names the known word nearest to ``word``, or all of them."""
     import difflib
 
-    known = [name for group in known for name in group]
-    near = difflib.get_close_matches(str(word), known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Choose from {', '.join(known)}."
+    words = [name for group in known for name in group]
+    near = difflib.get_close_matches(str(word), words, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Choose from {', '.join(words)}."
 
 
-def _is_built_in(function):
+def _is_built_in(function: Callable[..., Any]) -> bool:
     return getattr(function, "__module__", "") == "ivadomed_labelfusion.metrics.built_in"
 
 
-def _origin(function):
+def _origin(function: Callable[..., Any]) -> str:
     return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', function)}"
 
 
-def _failing(point, error):
-    def fail():
+def _failing(point: importlib.metadata.EntryPoint, error: BaseException) -> Callable[[], NoReturn]:
+    def fail() -> NoReturn:
         raise ImportError(f"{point.value} could not be loaded: {error}") from error
 
     return fail

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr
 
 from ivadomed_labelfusion.errors import InputError
@@ -59,14 +59,14 @@ class SubjectSums:
 
     n_voxels: int
     n_above_one: int
-    entropy_prediction: dict
-    entropy_average: dict
-    entropy_roi: dict
+    entropy_prediction: dict[str, float]
+    entropy_average: dict[str, float]
+    entropy_roi: dict[str, float]
     entropy_haze: float
     entropy_stored: float
     votes: np.ndarray
     soft_raters: bool
-    log_loss: dict
+    log_loss: dict[str, float]
     n_roi: int
     brier: BrierSums
     squared_error: np.ndarray
@@ -74,7 +74,7 @@ class SubjectSums:
     overlap: np.ndarray
     level_table: np.ndarray
     shared: np.ndarray
-    bins: dict
+    bins: dict[str, BinSums]
     labels: np.ndarray
 
 
@@ -153,7 +153,15 @@ def collect(
     return sums
 
 
-def _add_block(sums, prob, masks, truth, threshold, levels, top):
+def _add_block(
+    sums: SubjectSums,
+    prob: NDArray,
+    masks: NDArray,
+    truth: NDArray,
+    threshold: float | None,
+    levels: Sequence[float],
+    top: float,
+) -> NDArray | None:
     """Add one block, ``(C, n)``, ``(R, C, n)`` and ``(C, n)``; return its labels, or None if all are 0."""
     votes = masks.sum(axis=0, dtype=np.uint16 if masks.dtype.kind in "bui" else np.float64)
     voted = votes.any(axis=0)
@@ -197,13 +205,13 @@ def _add_block(sums, prob, masks, truth, threshold, levels, top):
     return scattered
 
 
-def _add_entropy(total, full):
+def _add_entropy(total: dict[str, float], full: NDArray) -> None:
     foreground = entr(full[1:]).sum()
     total["paper"] += float(foreground)
     total["shannon"] += float(foreground + entr(full[0]).sum())
 
 
-def _add_scores(sums, full, average, inside, top):
+def _add_scores(sums: SubjectSums, full: NDArray, average: NDArray, inside: NDArray, top: float) -> None:
     sums.entropy_haze += entropy_of_haze(full[1:])
     sums.entropy_stored += float(entr(as_stored(full[1:], top)).sum())
     _add_entropy(sums.entropy_roi, full[:, inside])
@@ -214,7 +222,7 @@ def _add_scores(sums, full, average, inside, top):
     sums.n_roi += int(np.count_nonzero(inside))
 
 
-def _add_votes(sums, masks, voted):
+def _add_votes(sums: SubjectSums, masks: NDArray, voted: NDArray) -> None:
     nobody = voted.size - int(np.count_nonzero(voted))
     sums.votes[0, -1] += nobody
     sums.votes[1:, 0] += nobody
@@ -227,7 +235,9 @@ def _add_votes(sums, masks, voted):
         sums.soft_raters = True
 
 
-def _add_reliability(bins, full, average, predicted, voted, truth):
+def _add_reliability(
+    bins: dict[str, BinSums], full: NDArray, average: NDArray, predicted: NDArray, voted: NDArray, truth: NDArray
+) -> None:
     confidence = full.max(axis=0)
     correct = predicted == labels_of_masks(truth)
     share = np.take_along_axis(average, predicted[None], axis=0)[0]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +26,24 @@ class SurfaceDistances:
     surface_dice: float
 
 
+@overload
+def surface_distances(
+    prediction: ArrayLike,
+    reference: ArrayLike,
+    *,
+    voxel_size_mm: Sequence[float],
+    tolerance_mm: float = 1.0,
+    class_axis: None = None,
+) -> SurfaceDistances: ...
+@overload
+def surface_distances(
+    prediction: ArrayLike,
+    reference: ArrayLike,
+    *,
+    voxel_size_mm: Sequence[float],
+    tolerance_mm: float = 1.0,
+    class_axis: int,
+) -> tuple[SurfaceDistances, ...]: ...
 def surface_distances(
     prediction: ArrayLike,
     reference: ArrayLike,
@@ -77,7 +96,9 @@ def surface_distances(
     return found[0] if plain else found
 
 
-def _distances(prediction, reference, voxel_size_mm, tolerance_mm):
+def _distances(
+    prediction: NDArray, reference: NDArray, voxel_size_mm: tuple[float, ...], tolerance_mm: float
+) -> SurfaceDistances:
     from scipy.spatial import KDTree
 
     box = bounding_box(prediction | reference)
@@ -96,7 +117,7 @@ def _distances(prediction, reference, voxel_size_mm, tolerance_mm):
     )
 
 
-def _surface_points(mask):
+def _surface_points(mask: NDArray) -> NDArray:
     """Return ``(n, axes)`` indices of the voxels with a face neighbour outside the mask or the array."""
     from scipy import ndimage
 

@@ -1,6 +1,6 @@
 """From soft predictions to masks: a threshold for one class, argmax with the background for several."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -77,7 +77,7 @@ def binarize(prediction: ArrayLike, *, threshold: float | None = None, class_axi
     return masks[0] if plain else np.moveaxis(masks, 0, class_axis or 0)
 
 
-def _masks(prediction, threshold):
+def _masks(prediction: NDArray, threshold: float | None) -> NDArray:
     if threshold is None:
         labels = argmax_labels(prediction, class_axis=0)
         return np.stack([labels == index + 1 for index in range(prediction.shape[0])])
@@ -101,7 +101,7 @@ def check_threshold(threshold: float, n_classes: int) -> None:
 def threshold_search(
     pairs: Iterable[tuple[ArrayLike, ArrayLike]],
     *,
-    thresholds: Sequence[float] = THRESHOLDS,
+    thresholds: ArrayLike = THRESHOLDS,
     definition: str = "volumes",
     class_axis: int | None = None,
 ) -> tuple[float, NDArray]:
@@ -159,7 +159,9 @@ def threshold_search(
     return float(thresholds[best[-1 if definition == "ivadomed" else 0]]), scores
 
 
-def _dice_over_thresholds(prediction, reference, thresholds, class_axis):
+def _dice_over_thresholds(
+    prediction: ArrayLike, reference: ArrayLike, thresholds: NDArray, class_axis: int | None
+) -> tuple[NDArray, NDArray]:
     _, prediction, reference = with_classes(class_axis, prediction=prediction, reference=reference)
     prediction = check_prediction("prediction", prediction)
     reference = check_masks("reference", reference)

@@ -1,8 +1,11 @@
 """The brain of the MSSEG-2016 phantom: signed distances of its tissues, lesions, and the signal in five contrasts."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from ivadomed_labelfusion.phantom import _common as common
@@ -26,10 +29,10 @@ SCALE = 1000
 class Lesion:
     """One lesion: centre and radius in mm (patient space), semi-axes (3,), rotation (3, 3), where it lies."""
 
-    centre: np.ndarray
+    centre: NDArray
     radius: float
-    semi: np.ndarray
-    rotation: np.ndarray
+    semi: NDArray
+    rotation: NDArray
     kind: str
     enhancing: bool = False
 
@@ -38,13 +41,13 @@ class Brain:
     """Anatomy in patient space (mm, RAS, the brain's centre at 0), held as signed distances on a regular grid.
 
     Args:
-        rng (numpy.random.Generator): Source of the anatomy.
-        step (float): Grid step in mm.
-        coverage (float): Extent in mm along z that the images will cover; lesions are put there.
-        lesion_scale (float): Factor on the lesions' radii, for coarse images.
+        rng: Source of the anatomy.
+        step: Grid step in mm.
+        coverage: Extent in mm along z that the images will cover; lesions are put there.
+        lesion_scale: Factor on the lesions' radii, for coarse images.
     """
 
-    def __init__(self, rng, step, coverage, *, lesion_scale):
+    def __init__(self, rng: np.random.Generator, step: float, coverage: float, *, lesion_scale: float) -> None:
         self.step = step
         half = np.array([82.0, 98.0, min(74.0, coverage / 2 + 22.0)])
         centre = np.array([0.0, 0.0, 0.0 if half[2] > 70 else 8.0])
@@ -63,7 +66,7 @@ class Brain:
         self.fields["lesion"] = self._distance(self.lesions)
         self.fields["enhancing"] = self._distance([lesion for lesion in self.lesions if lesion.enhancing])
 
-    def _tissues(self, rng, x, y, z):
+    def _tissues(self, rng: np.random.Generator, x: NDArray, y: NDArray, z: NDArray) -> dict[str, NDArray]:
         size = rng.uniform(0.95, 1.03)
         voxel = (self.step,) * 3
         position = np.stack(np.broadcast_arrays(x, y, z)).astype(np.float32)
@@ -77,7 +80,7 @@ class Brain:
         side = np.abs(x)
         opening = rng.uniform(0.85, 1.3)
 
-        def blob(cx, cy, cz, sx, sy, sz, slope=0.0):
+        def blob(cx: float, cy: float, cz: float, sx: float, sy: float, sz: float, slope: float = 0.0) -> NDArray:
             return common.ellipsoid(
                 np.stack(np.broadcast_arrays(side - cx - slope * (y - cy), y - cy, z - cz)), (sx, sy, sz)
             )
@@ -91,7 +94,7 @@ class Brain:
         deep = np.minimum(deep, blob(15.0, 16.0, 8.0, 4.0, 9.0, 8.0))
         return {"hull": hull, "pial": pial, "white": white, "deep": deep, "ventricle": ventricle}
 
-    def _place_lesions(self, rng, scale, count=None):
+    def _place_lesions(self, rng: np.random.Generator, scale: float, count: int | None = None) -> list[Lesion]:
         """Draw lesions at the ventricles, below the cortex and in deep white matter, as in multiple sclerosis."""
         fields = self.fields
         white = (fields["white"] < -1) & (fields["deep"] > 2) & self.lesion_zone & (fields["ventricle"] > 0.5)
@@ -131,7 +134,7 @@ class Brain:
             )
         return lesions
 
-    def _distance(self, lesions):
+    def _distance(self, lesions: Sequence[Lesion]) -> NDArray:
         """Return the signed distance in mm to the union of ``lesions``, cut off at 20 mm and outside of the CSF."""
         field = np.full(self.shape, FAR_MM, dtype=np.float32)
         origin = self.affine[:3, 3]
@@ -149,7 +152,9 @@ class Brain:
             return field
         return np.maximum(field, np.maximum(-self.fields["ventricle"], self.fields["pial"] + 1.0))
 
-    def rater(self, rng, habits, small_mm):
+    def rater(
+        self, rng: np.random.Generator, habits: Mapping[str, Any], small_mm: float
+    ) -> tuple[NDArray, dict[str, Any]]:
         """Return the signed distance to what a rater draws, and which lesions are missed and how many made up."""
         missed = [
             index
@@ -162,28 +167,36 @@ class Brain:
         distance = self._distance(kept + extra) - habits["bias_mm"] - habits["boundary_sd_mm"] * noise
         return distance, {"missed": missed, "extra": len(extra)}
 
-    def resample(self, field, motion, grid, shape):
+    def resample(self, field: NDArray, motion: NDArray, grid: NDArray, shape: Sequence[int]) -> NDArray:
         """Return ``field`` on the grid with affine ``grid``; ``motion`` takes patient to image space (4x4, mm)."""
         matrix = np.linalg.inv(self.affine) @ np.linalg.inv(motion) @ grid
         return ndimage.affine_transform(
             field, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=1, mode="nearest"
         )
 
-    def sample(self, motion, grid, shape):
-        """Return all tissues' signed distances on a voxel grid, as a dict of float32 arrays."""
+    def sample(self, motion: NDArray, grid: NDArray, shape: Sequence[int]) -> dict[str, NDArray]:
+        """Return all tissues' signed distances on a voxel grid, as float32 arrays."""
         return {name: self.resample(field, motion, grid, shape) for name, field in self.fields.items()}
 
 
-def render(rng, fields, contrast, voxel, *, noise, bias=True):
+def render(
+    rng: np.random.Generator,
+    fields: Mapping[str, NDArray],
+    contrast: str,
+    voxel: Sequence[float],
+    *,
+    noise: float,
+    bias: bool = True,
+) -> NDArray:
     """Return the int16 image of one contrast from signed distances on its grid.
 
     Args:
-        rng (numpy.random.Generator): Source of texture, field inhomogeneity and noise.
-        fields (dict): Signed distances in mm of hull, pial, white, deep, ventricle, lesion, enhancing.
-        contrast (str): FLAIR, T1, T2, DP or GADO.
-        voxel (tuple): Voxel size in mm.
-        noise (float): Standard deviation of the noise, relative to a signal of 1.
-        bias (bool): With a smooth inhomogeneity of the receive field.
+        rng: Source of texture, field inhomogeneity and noise.
+        fields: Signed distances in mm of hull, pial, white, deep, ventricle, lesion, enhancing.
+        contrast: FLAIR, T1, T2, DP or GADO.
+        voxel: Voxel size in mm.
+        noise: Standard deviation of the noise, relative to a signal of 1.
+        bias: With a smooth inhomogeneity of the receive field.
     """
     signal = SIGNAL[contrast]
     width = 1.2 * float(np.median(voxel))

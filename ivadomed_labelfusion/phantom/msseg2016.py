@@ -5,9 +5,13 @@ doi 10.1038/s41598-018-31911-7); the smaller sizes are axial slabs around the ve
 anatomy comes from ``_brain``.
 """
 
+import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion.data.volumes import save_nifti
 from ivadomed_labelfusion.phantom import _brain
@@ -20,7 +24,7 @@ N_RATERS = 7
 SMALL_LESION_MM = 4.0
 
 # centre -> (voxel size in mm, matrix) of the FLAIR image per size, axis codes on disk, noise
-CENTRES = {
+CENTRES: dict[str, dict[str, Any]] = {
     "01": {"full": ((1.1, 0.5, 0.5), (144, 512, 512)), "small": ((2.2, 2.2, 5.0), (74, 90, 14)),
            "tiny": ((4.0, 4.0, 9.0), (40, 48, 5)), "axes": "LAS", "noise": 0.025},
     "07": {"full": ((1.25, 1.03, 1.03), (128, 256, 224)), "small": ((2.5, 2.5, 5.5), (66, 80, 12)),
@@ -35,7 +39,7 @@ TRAINING_CENTRES, TESTING_CENTRES = ("01", "07", "08"), ("01", "03", "07", "08")
 STEP_MM = {"full": 1.0, "small": 1.5, "tiny": 2.5}
 
 
-def _raters(rng):
+def _raters(rng: np.random.Generator) -> list[dict[str, Any]]:
     """Draw the habits of seven raters: evenly spread biases in random order, noise in mm, rates of errors."""
     bias = rng.permutation(np.linspace(-0.8, 0.8, N_RATERS))
     miss = rng.permutation(np.linspace(0.0, 0.35, N_RATERS))
@@ -52,7 +56,7 @@ def _raters(rng):
     ]
 
 
-def _motion(rng):
+def _motion(rng: np.random.Generator) -> NDArray:
     """Return a small random rigid motion, as a (4, 4) matrix in mm (RAS)."""
     from scipy.spatial.transform import Rotation
 
@@ -63,17 +67,17 @@ def _motion(rng):
 
 
 def generate_msseg2016(
-    out,
+    out: str | os.PathLike[str],
     *,
-    subjects=6,
-    seed=0,
-    size="small",
-    layout="public",
-    testing=0,
-    missing_rater=False,
-    float_masks=False,
-    progress=False,
-):
+    subjects: int = 6,
+    seed: int = 0,
+    size: str = "small",
+    layout: str = "public",
+    testing: int = 0,
+    missing_rater: bool = False,
+    float_masks: bool = False,
+    progress: bool = False,
+) -> Path:
     """Generate a raw MSSEG-2016 dataset: raw and pre-processed images, and the masks of seven raters with known habits.
 
     Subjects are dealt to the centres 01, 07 and 08 in turn. Raw images other than FLAIR have their own grid and a small
@@ -83,16 +87,16 @@ def generate_msseg2016(
     ``OUT/phantom_truth/``. ``Consensus`` is the majority of the raters. Equal arguments give equal bytes.
 
     Args:
-        out (str or Path): Folder to create; must not exist or be empty.
-        subjects (int): Number of training subjects (at least 1).
-        seed (int): Seed of everything random.
-        size (str): ``full`` (the centres' matrices; three minutes and 5 GB of memory a subject), ``small`` (axial slab
+        out: Folder to create; must not exist or be empty.
+        subjects: Number of training subjects (at least 1).
+        seed: Seed of everything random.
+        size: ``full`` (the centres' matrices; three minutes and 5 GB of memory a subject), ``small`` (axial slab
             of 12 to 16 slices of about 74 x 90 voxels of 2-2.5 mm) or ``tiny`` (4 to 5 slices of 40 x 48 voxels).
-        layout (str): ``public``, ``public-zip``, ``older`` or ``older-zip``.
-        testing (int): Further subjects in the testing archive (centres 01, 03, 07, 08); public layouts only.
-        missing_rater (bool): The second subject lacks the mask of rater 7 (the first, if there is one only).
-        float_masks (bool): The masks of the first subject hold non-integer values at their rim.
-        progress (bool): Show a progress bar on stderr.
+        layout: ``public``, ``public-zip``, ``older`` or ``older-zip``.
+        testing: Further subjects in the testing archive (centres 01, 03, 07, 08); public layouts only.
+        missing_rater: The second subject lacks the mask of rater 7 (the first, if there is one only).
+        float_masks: The masks of the first subject hold non-integer values at their rim.
+        progress: Show a progress bar on stderr.
 
     Returns:
         Path: ``out``, as input of ``prepare.prepare_msseg2016``.
@@ -130,7 +134,7 @@ def generate_msseg2016(
     return Path(out)
 
 
-def _places(root, layout, centre, number, part):
+def _places(root: Path, layout: str, centre: str, number: int, part: str) -> tuple[str, dict[str, Any]]:
     """Return the subject's name and, for ``raw``, ``preprocessed`` and ``masks``, folder and file name pattern."""
     if layout.startswith("public"):
         folder = root / f"MSSEG-{part}" / part / f"Center_{centre}" / f"Patient_{number:02d}"
@@ -155,7 +159,18 @@ def _places(root, layout, centre, number, part):
     }
 
 
-def _write_subject(root, name, places, centre, size, rng, raters, *, missing, float_masks):
+def _write_subject(
+    root: Path,
+    name: str,
+    places: Mapping[str, Any],
+    centre: Mapping[str, Any],
+    size: str,
+    rng: np.random.Generator,
+    raters: Sequence[Mapping[str, Any]],
+    *,
+    missing: Collection[int],
+    float_masks: bool,
+) -> dict[str, Any]:
     """Write the images and masks of one subject; return its entry for ``phantom.json``."""
     voxel, shape = centre[size]
     affine = common.oblique_affine(
@@ -164,7 +179,7 @@ def _write_subject(root, name, places, centre, size, rng, raters, *, missing, fl
     coverage = shape[2] * voxel[2]
     brain = _brain.Brain(rng, STEP_MM[size], coverage, lesion_scale=1.0 if size == "full" else 1.35)
 
-    def save(path, data, grid=affine, axes=centre["axes"]):
+    def save(path: Path, data: NDArray, grid: NDArray = affine, axes: str = centre["axes"]) -> None:
         like = common.grid_image(grid, data, axes)
         save_nifti(path, np.asanyarray(like.dataobj), like)
 
@@ -191,7 +206,7 @@ def _write_subject(root, name, places, centre, size, rng, raters, *, missing, fl
     true_mask = fields["lesion"] < 0
     truth_path = root / common.TRUTH_FOLDER / f"{name.replace('/', '_')}-truth.nii.gz"
     save(truth_path, true_mask.astype(np.uint8))
-    entry = {
+    entry: dict[str, Any] = {
         "file": truth_path.relative_to(root).as_posix(),
         "lesion_voxels": int(true_mask.sum()),
         "lesions": [
@@ -224,7 +239,7 @@ def _write_subject(root, name, places, centre, size, rng, raters, *, missing, fl
     return entry
 
 
-def _raw_grid(contrast, voxel, shape):
+def _raw_grid(contrast: str, voxel: Sequence[float], shape: Sequence[int]) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Return voxel size and matrix of a raw image that is not FLAIR: T1 finer in plane, T2 and DP in thick slices."""
     field = np.multiply(voxel, shape)
     factor = (0.9, 0.9, 0.9) if contrast in ("T1", "GADO") else (0.85, 0.85, 1.3)

@@ -5,9 +5,13 @@ doi 10.1016/j.neuroimage.2017.03.010, and its public headers); sizes other than 
 shorten the field of view and the stack.
 """
 
+import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion.data.volumes import save_nifti
 from ivadomed_labelfusion.phantom import _common as common
@@ -17,7 +21,7 @@ TEST = "test-data-gm-sc-challenge-ismrm16-v20160401"
 LAYOUTS = ("flat", "folder", "zip", "zip-folder")
 
 # site -> voxel size in mm, in-plane matrix and slices per size, axis codes on disk, noise, intensity scale
-SITES = {
+SITES: dict[int, dict[str, Any]] = {
     1: {"voxel": (0.5, 0.5, 5.0), "full": (100, 100, 3), "small": (72, 72, 4), "tiny": (48, 48, 3),
         "axes": "RAS", "noise": 0.045, "scale": 900},
     2: {"voxel": (0.5, 0.5, 7.5), "full": (320, 320, 12), "small": (80, 80, 10), "tiny": (48, 48, 4),
@@ -33,7 +37,7 @@ OFF_CENTRE_MM = {"full": 8.0, "small": 1.5, "tiny": 0.5}
 SIGNAL = {"csf": 1.0, "gm": 0.74, "wm": 0.52, "muscle": 0.40, "bone": 0.16, "disc": 0.55}
 
 
-def _raters(rng):
+def _raters(rng: np.random.Generator) -> list[dict[str, Any]]:
     """Draw the habits of four raters: evenly spread biases in random order, and boundary noise, all in mm."""
     gm_bias = rng.permutation([-0.18, -0.06, 0.06, 0.18])
     cord_bias = rng.permutation([-0.24, -0.08, 0.08, 0.24])
@@ -49,7 +53,9 @@ def _raters(rng):
     ]
 
 
-def _anatomy(rng, shape, voxel, off_centre_mm):
+def _anatomy(
+    rng: np.random.Generator, shape: Sequence[int], voxel: Sequence[float], off_centre_mm: float
+) -> dict[str, NDArray]:
     """Return signed distances in mm (negative inside) of cord, gray matter, canal, vertebral body and lamina."""
     nx, ny, nz = shape
     x = ((np.arange(nx) - (nx - 1) / 2) * voxel[0])[:, None, None]
@@ -89,7 +95,9 @@ def _anatomy(rng, shape, voxel, off_centre_mm):
     }
 
 
-def _image(rng, fields, voxel, site):
+def _image(
+    rng: np.random.Generator, fields: Mapping[str, NDArray], voxel: Sequence[float], site: Mapping[str, Any]
+) -> NDArray:
     """Return the T2*-weighted image, float32, of the signed distances ``fields``."""
     shape = fields["cord"].shape
     width = 1.3 * max(voxel[:2])
@@ -104,7 +112,9 @@ def _image(rng, fields, voxel, site):
     return common.rician(rng, image, site["noise"]).astype(np.float32) * site["scale"]
 
 
-def _rater_mask(rng, fields, voxel, rater):
+def _rater_mask(
+    rng: np.random.Generator, fields: Mapping[str, NDArray], voxel: Sequence[float], rater: Mapping[str, Any]
+) -> NDArray:
     """Return what the rater draws: 0 background, 1 gray matter, 2 white matter (uint8)."""
     shape = fields["cord"].shape
     noise = [common.smooth_noise(rng, shape, voxel, rater["corr_mm"]) * rater["boundary_sd_mm"] for _ in range(2)]
@@ -114,17 +124,17 @@ def _rater_mask(rng, fields, voxel, rater):
 
 
 def generate_scgm(
-    out,
+    out: str | os.PathLike[str],
     *,
-    subjects=8,
-    seed=0,
-    size="small",
-    layout="folder",
-    without_masks=0,
-    missing_rater=False,
-    float_masks=False,
-    progress=False,
-):
+    subjects: int = 8,
+    seed: int = 0,
+    size: str = "small",
+    layout: str = "folder",
+    without_masks: int = 0,
+    missing_rater: bool = False,
+    float_masks: bool = False,
+    progress: bool = False,
+) -> Path:
     """Generate a raw SCGM dataset: images and the masks of four raters with known habits.
 
     Subjects are dealt to sites 1 to 4 in turn. ``OUT/phantom.json`` holds the raters' habits (biases and standard
@@ -132,16 +142,16 @@ def generate_scgm(
     which is in ``OUT/phantom_truth/``. Equal arguments give equal bytes.
 
     Args:
-        out (str or Path): Folder to create; must not exist or be empty.
-        subjects (int): Number of subjects with masks (at least 1).
-        seed (int): Seed of everything random.
-        size (str): ``full`` (the sites' matrices), ``small`` (36-40 mm field of view, 4-14 slices) or ``tiny`` (24 mm).
-        layout (str): ``folder`` (named after the challenge's zip), ``flat``, ``zip``, or ``zip-folder``
+        out: Folder to create; must not exist or be empty.
+        subjects: Number of subjects with masks (at least 1).
+        seed: Seed of everything random.
+        size: ``full`` (the sites' matrices), ``small`` (36-40 mm field of view, 4-14 slices) or ``tiny`` (24 mm).
+        layout: ``folder`` (named after the challenge's zip), ``flat``, ``zip``, or ``zip-folder``
             (a zip that holds a folder).
-        without_masks (int): Further subjects in the test archive, which has no masks.
-        missing_rater (bool): The second subject lacks the mask of rater 4 (the first, if there is one only).
-        float_masks (bool): The masks of the first subject hold non-integer values, as some copies do.
-        progress (bool): Show a progress bar on stderr.
+        without_masks: Further subjects in the test archive, which has no masks.
+        missing_rater: The second subject lacks the mask of rater 4 (the first, if there is one only).
+        float_masks: The masks of the first subject hold non-integer values, as some copies do.
+        progress: Show a progress bar on stderr.
 
     Returns:
         Path: ``out``, as input of ``prepare.prepare_scgm``.
@@ -181,7 +191,18 @@ def generate_scgm(
     return Path(out)
 
 
-def _write_subject(folder, root, name, site, size, rng, *, raters, missing, float_masks):
+def _write_subject(
+    folder: Path,
+    root: Path,
+    name: str,
+    site: Mapping[str, Any],
+    size: str,
+    rng: np.random.Generator,
+    *,
+    raters: Sequence[Mapping[str, Any]],
+    missing: Collection[int],
+    float_masks: bool,
+) -> dict[str, Any]:
     """Write image, masks, levels and truth of one subject; return its entry for ``phantom.json``."""
     shape, voxel = site[size], site["voxel"]
     affine = common.oblique_affine(
@@ -191,7 +212,7 @@ def _write_subject(folder, root, name, site, size, rng, *, raters, missing, floa
     )  # fmt: skip
     fields = _anatomy(rng, shape, voxel, OFF_CENTRE_MM[size])
 
-    def save(path, data):
+    def save(path: Path, data: NDArray) -> None:
         like = common.grid_image(affine, data, site["axes"])
         save_nifti(path, np.asanyarray(like.dataobj), like)
 
@@ -203,7 +224,11 @@ def _write_subject(folder, root, name, site, size, rng, *, raters, missing, floa
         license_file.write_text("Generated phantom, no person's data. Use it freely.\n", encoding="utf-8")
     true_gm = fields["gm"] < 0
     true_mask = np.where(true_gm, 1, np.where(fields["cord"] < 0, 2, 0)).astype(np.uint8)
-    entry = {"gm_voxels": int((true_mask == 1).sum()), "wm_voxels": int((true_mask == 2).sum()), "raters": {}}
+    entry: dict[str, Any] = {
+        "gm_voxels": int((true_mask == 1).sum()),
+        "wm_voxels": int((true_mask == 2).sum()),
+        "raters": {},
+    }
     if not raters:
         return entry
     truth_path = root / common.TRUTH_FOLDER / f"{name}-truth.nii.gz"

@@ -1,23 +1,34 @@
 """The slices of a subject on which the raters disagree most, with the prediction beside them."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion.plots import style
-from ivadomed_labelfusion.plots.slices import draw_slice
+from ivadomed_labelfusion.plots.slices import SliceView, draw_slice
 from ivadomed_labelfusion.plots.style import OVERCONFIDENT, UNDERCONFIDENT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # the faint background of a sigmoid would hide the image
 _CLEAR_BELOW = 0.02
 
 
-def disagreement_figure(slices, class_names, *, title=None, reference="STAPLE"):
+def disagreement_figure(
+    slices: Sequence[SliceView], class_names: Sequence[str], *, title: str | None = None, reference: str = "STAPLE"
+) -> Figure:
     """Return a figure with the slices of most disagreement: image, raters, average, consensus, prediction, error.
 
     Args:
-        slices (sequence of SliceView): One row each, per class.
-        class_names (sequence of str): C names.
-        title (str): Above all.
-        reference (str): Name of the consensus.
+        slices: One row each, per class.
+        class_names: C names.
+        title: Above all.
+        reference: Name of the consensus.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -33,22 +44,21 @@ def disagreement_figure(slices, class_names, *, title=None, reference="STAPLE"):
         height=rows * (cell * min(max(ratio, 0.4), 2.0) + 0.15) + 0.6,
         squeeze=False,
     )
-    figure.get_layout_engine().set(h_pad=0.1)  # the titles of panels of fixed shape need the room
+    figure.set_layout_engine("constrained", h_pad=0.1)  # the titles of panels of fixed shape need the room
     diverging = LinearSegmentedColormap.from_list("error", [UNDERCONFIDENT, "white", OVERCONFIDENT])
     with style.style():
-        soft = signed = None
         for row, (view, index) in enumerate((view, index) for view in slices for index in range(len(class_names))):
             cells = axes[row]
-            options = {"spacing": view.spacing_mm}
+            options: dict[str, Any] = {"spacing": view.spacing_mm}
             draw_slice(cells[0], _gray(view), **options)
             draw_slice(cells[1], _gray(view), list(view.raters[:, index]), line_width=0.7, **options)
-            soft = draw_slice(cells[2], _gray(view), overlay=view.average[index], **options)
+            draw_slice(cells[2], _gray(view), overlay=view.average[index], **options)
             draw_slice(cells[3], _gray(view), [view.reference[index]], **options)
             prediction = view.prediction[index]
             shown = np.where(prediction < _CLEAR_BELOW, 0, prediction)
             draw_slice(cells[4], _gray(view), overlay=shown, **options)
             error = prediction - view.average[index]
-            signed = draw_slice(cells[5], error, colormap=diverging, limits=(-1, 1), **options)
+            draw_slice(cells[5], error, colormap=diverging, limits=(-1, 1), **options)
             for spine in cells[5].spines.values():
                 spine.set(visible=True, color="#BBBBBB", linewidth=0.5)
             where = f"slice {view.index}" if view.axis >= 0 else "image"
@@ -56,12 +66,16 @@ def disagreement_figure(slices, class_names, *, title=None, reference="STAPLE"):
             if row == 0:
                 for axis, head in zip(cells, heads, strict=True):
                     axis.set_title(head)
-        figure.colorbar(soft, ax=axes[:, 4], shrink=0.6, location="bottom", label="probability", aspect=12)
-        figure.colorbar(signed, ax=axes[:, 5], shrink=0.6, location="bottom", label="too low / too high", aspect=12)
+        figure.colorbar(
+            axes[-1, 2].images[-1], ax=axes[:, 4], shrink=0.6, location="bottom", label="probability", aspect=12
+        )
+        figure.colorbar(
+            axes[-1, 5].images[-1], ax=axes[:, 5], shrink=0.6, location="bottom", label="too low / too high", aspect=12
+        )
         if title:
             figure.suptitle(title, fontsize=9)
     return figure
 
 
-def _gray(view):
+def _gray(view: SliceView) -> NDArray:
     return np.zeros(view.average.shape[1:]) if view.image is None else view.image

@@ -1,21 +1,38 @@
 """The prediction's entropy over that of the raters."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ivadomed_labelfusion.plots import style
 from ivadomed_labelfusion.plots.style import DOT_COLOR
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-def draw_entropy(axes, raters, prediction, *, calibrated=None, title=None):
+
+def draw_entropy(
+    axes: Axes,
+    raters: ArrayLike,
+    prediction: ArrayLike,
+    *,
+    calibrated: ArrayLike | None = None,
+    title: str | None = None,
+) -> None:
     """Draw the prediction's entropy against the raters' in the style of the paper's Figure 1.
 
     Args:
-        axes (matplotlib Axes): Where to draw.
-        raters (sequence of float): Entropy of the raters' average of each subject, in nats.
-        prediction (sequence of float): Entropy of the prediction of each subject, in nats.
-        calibrated (sequence of float): Entropy of a perfectly calibrated predictor of each subject, in nats; draws a
+        axes: Where to draw.
+        raters: Entropy of the raters' average of each subject, in nats.
+        prediction: Entropy of the prediction of each subject, in nats.
+        calibrated: Entropy of a perfectly calibrated predictor of each subject, in nats; draws a
             dotted line through the origin at their mean ratio to the raters'. None, or NaN, draws none.
-        title (str): Before mean absolute and mean squared error.
+        title: Before mean absolute and mean squared error.
     """
     with style.style():
         raters, prediction = np.asarray(raters, np.float64), np.asarray(prediction, np.float64)
@@ -32,7 +49,7 @@ def draw_entropy(axes, raters, prediction, *, calibrated=None, title=None):
         axes.set_title(f"{title}\n{scores}" if title else scores)
 
 
-def calibrated_ratio(raters, calibrated):
+def calibrated_ratio(raters: ArrayLike, calibrated: ArrayLike | None) -> float | None:
     """Return the calibrated predictor's entropy as a multiple of the raters', over all subjects; None if unknown."""
     if calibrated is None:
         return None
@@ -42,14 +59,16 @@ def calibrated_ratio(raters, calibrated):
     return float(calibrated[known].sum() / total) if total > 0 else None
 
 
-def entropy_figure(entropies, *, title=None):
+def entropy_figure(
+    entropies: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike | None]], *, title: str | None = None
+) -> Figure:
     """Return a figure with one scatter plot per form of the entropy.
 
     The dashed line is agreement, the dotted one a perfectly calibrated predictor for a panel of this size.
 
     Args:
-        entropies (dict): Form to ``(raters, prediction, calibrated or None)``, each a sequence over subjects.
-        title (str): Above all.
+        entropies: Form to ``(raters, prediction, calibrated or None)``, each a sequence over subjects.
+        title: Above all.
     """
     figure, axes = style.new_figure(1, len(entropies), width=3.2 * len(entropies), height=3.9, squeeze=False)
     with style.style():

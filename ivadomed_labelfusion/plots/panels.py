@@ -1,18 +1,24 @@
 """Figures of many equal panels: one for each candidate, or for each map on one slice."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion.plots import style
 from ivadomed_labelfusion.plots.slices import draw_slice
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MOST_ROWS = 4
 
 
-def panel_grid(n: int, *, columns: int = 2, height_each: float = 1.85) -> tuple[Any, Any]:
+def panel_grid(n: int, *, columns: int = 2, height_each: float = 1.85) -> tuple[Figure, Any]:
     """Return a figure of one column's width and its n panels; more than fit a page become as wide as the page."""
     width = style.COLUMN_WIDTH_IN
     if math.ceil(n / columns) > MOST_ROWS:
@@ -25,17 +31,21 @@ def panel_grid(n: int, *, columns: int = 2, height_each: float = 1.85) -> tuple[
 
 
 def maps_figure(
-    maps: Sequence[tuple], *, class_names: Sequence[str], spacing_mm: Sequence[float], title: str | None = None
-) -> Any:
+    maps: Sequence[tuple[str, NDArray | None, NDArray | None]],
+    *,
+    class_names: Sequence[str],
+    spacing_mm: Sequence[float],
+    title: str | None = None,
+) -> Figure:
     """Draw one slice with soft maps side by side, such as references and predictions (the paper's Figures 2 and 3).
 
     Soft maps are drawn over the image: each class in its colour, as opaque as it is probable.
 
     Args:
-        maps (list of tuple): ``(title, image (a, b) or None, soft (C, a, b) or None)``.
-        class_names (sequence of str): C names for the legend.
-        spacing_mm (tuple of float): Voxel size along a and b.
-        title (str): Above all.
+        maps: ``(title, image (a, b) or None, soft (C, a, b) or None)``.
+        class_names: C names for the legend.
+        spacing_mm: Voxel size along a and b.
+        title: Above all.
     """
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch

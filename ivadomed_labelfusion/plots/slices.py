@@ -1,20 +1,55 @@
 """One slice of a volume with outlined masks, and which slices to show."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.plots.style import _STYLE, COLORS_ON_IMAGE, OVERLAY_COLORMAP
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.image import AxesImage
 
-def most_disagreement_slices(average, n, axis=-1, *, min_gap=None):
+
+@dataclass(frozen=True)
+class SliceView:
+    """One slice for the picture, cut out around the masks.
+
+    Attributes:
+        index: Number of the slice along ``axis`` of the volume.
+        axis: Axis that was cut.
+        spacing_mm: Voxel size of the two axes shown.
+        image: ``(a, b)``.
+        raters: ``(R, C, a, b)``.
+        average, reference, prediction: ``(C, a, b)``.
+    """
+
+    index: int
+    axis: int
+    spacing_mm: tuple[float, ...]
+    image: NDArray | None
+    raters: NDArray
+    average: NDArray
+    reference: NDArray
+    prediction: NDArray
+
+
+def most_disagreement_slices(average: ArrayLike, n: int, axis: int = -1, *, min_gap: int | None = None) -> list[int]:
     """Choose the slices on which the raters disagree most.
 
     Disagreement of a slice is the sum over its voxels (and classes) of a(1 - a): the variance of the raters' votes.
 
     Args:
-        average (ndarray): Raters' mean in [0, 1], ``(*spatial)`` of two or more dimensions.
-        n (int): How many slices at most.
-        axis (int): The axis that slices are counted along.
-        min_gap (int): Chosen slices are at least this many apart, so that they show different places. None takes a
+        average: Raters' mean in [0, 1], ``(*spatial)`` of two or more dimensions.
+        n: How many slices at most.
+        axis: The axis that slices are counted along.
+        min_gap: Chosen slices are at least this many apart, so that they show different places. None takes a
             twentieth of the axis.
 
     Returns:
@@ -29,7 +64,7 @@ def most_disagreement_slices(average, n, axis=-1, *, min_gap=None):
     if not foreground.any():
         return [average.shape[axis] // 2]
     min_gap = max(1, average.shape[axis] // 20) if min_gap is None else min_gap
-    chosen = []
+    chosen: list[int] = []
     # ties (slices without any disagreement) are ordered by the amount of foreground
     for index in np.lexsort((-foreground, -disagreement)):
         if len(chosen) == n or foreground[index] == 0:
@@ -39,19 +74,19 @@ def most_disagreement_slices(average, n, axis=-1, *, min_gap=None):
     return sorted(chosen)
 
 
-def slice_axis(spacing_mm):
+def slice_axis(spacing_mm: ArrayLike) -> int:
     """Return the axis to cut along: the one with the largest voxel size, the last of them where they are equal."""
     spacing_mm = np.asarray(spacing_mm, dtype=float)
     return int(np.flatnonzero(spacing_mm >= spacing_mm.max() - 1e-3)[-1])
 
 
-def crop_around(mask, *, margin=8, min_size=32):
+def crop_around(mask: NDArray, *, margin: int = 8, min_size: int = 32) -> tuple[slice, ...]:
     """Return slices that cut a box around the True voxels of an n-D mask; the whole array if none is True.
 
     Args:
-        mask (ndarray): bool.
-        margin (int): Voxels kept on each side.
-        min_size (int): The box has at least this many voxels along each axis where the array has them.
+        mask: bool.
+        margin: Voxels kept on each side.
+        min_size: The box has at least this many voxels along each axis where the array has them.
 
     Returns:
         tuple of slice: One per axis.
@@ -71,36 +106,36 @@ def crop_around(mask, *, margin=8, min_size=32):
 
 # eleven: what an image, its overlay and its outlines look like, by keyword as in matplotlib
 def draw_slice(
-    axes,
-    image,
-    masks=(),
+    axes: Axes,
+    image: ArrayLike | None,
+    masks: Sequence[ArrayLike] = (),
     *,
-    spacing=(1.0, 1.0),
-    colors=COLORS_ON_IMAGE,
-    line_width=0.9,
-    overlay=None,
-    overlay_alpha=0.75,
-    colormap="gray",
-    limits=None,
-    title=None,
-):
+    spacing: Sequence[float] = (1.0, 1.0),
+    colors: Sequence[str] = COLORS_ON_IMAGE,
+    line_width: ArrayLike = 0.9,
+    overlay: ArrayLike | None = None,
+    overlay_alpha: float = 0.75,
+    colormap: str | Colormap = "gray",
+    limits: Sequence[float] | None = None,
+    title: str | None = None,
+) -> AxesImage:
     """Draw one slice in true proportions: an image, a soft overlay, and the outlines of masks.
 
     The first array axis runs to the right and the second upwards: with volumes in RAS+ order that is the usual view.
 
     Args:
-        axes (matplotlib Axes): Where to draw; its ticks are removed.
-        image (ndarray or None): ``(a, b)`` gray background; None draws black.
-        masks (sequence of ndarray): ``(a, b)`` masks, outlined along the voxels' edges at 0.5; empty ones are skipped.
-        spacing (tuple of float): Voxel size along a and b in mm.
-        colors (sequence of str): One colour per mask, repeated when there are more masks.
-        line_width (float or sequence of float): Outline width in points, for all masks or for each: where outlines
+        axes: Where to draw; its ticks are removed.
+        image: ``(a, b)`` gray background; None draws black.
+        masks: ``(a, b)`` masks, outlined along the voxels' edges at 0.5; empty ones are skipped.
+        spacing: Voxel size along a and b in mm.
+        colors: One colour per mask, repeated when there are more masks.
+        line_width: Outline width in points, for all masks or for each: where outlines
             coincide, earlier ones show beside later ones if they are wider.
-        overlay (ndarray): ``(a, b)`` map in [0, 1]; values below 0.01 stay transparent.
-        overlay_alpha (float): Opacity of the overlay.
-        colormap (str): Colours of the image.
-        limits (tuple of float): Values shown darkest and brightest; None takes the 0.5 and 99.5 percentiles.
-        title (str): Text above.
+        overlay: ``(a, b)`` map in [0, 1]; values below 0.01 stay transparent.
+        overlay_alpha: Opacity of the overlay.
+        colormap: Colours of the image.
+        limits: Values shown darkest and brightest; None takes the 0.5 and 99.5 percentiles.
+        title: Text above.
 
     Returns:
         AxesImage: The overlay where there is one, else the image, for a colour bar.
@@ -110,7 +145,7 @@ def draw_slice(
     background = np.zeros(shape) if image is None else np.asarray(image, dtype=float)
     if limits is None:
         limits = (0.0, 1.0) if image is None else tuple(np.percentile(background, (0.5, 99.5)))
-    options = {"origin": "lower", "interpolation": "nearest", "aspect": aspect}
+    options: dict[str, Any] = {"origin": "lower", "interpolation": "nearest", "aspect": aspect}
     shown = axes.imshow(background.T, cmap=colormap, vmin=limits[0], vmax=max(limits[1], limits[0] + 1e-12), **options)
     if overlay is not None:
         overlay = np.asarray(overlay, dtype=float)
@@ -122,7 +157,7 @@ def draw_slice(
         if segments.size:
             from matplotlib.collections import LineCollection
 
-            lines = LineCollection(segments, colors=colors[index % len(colors)], linewidths=widths[index])
+            lines = LineCollection(list(segments), colors=colors[index % len(colors)], linewidths=widths[index])
             lines.set_capstyle("round")
             axes.add_collection(lines, autolim=False)
     axes.set_xticks([])
@@ -134,11 +169,11 @@ def draw_slice(
     return shown
 
 
-def outline_segments(mask):
+def outline_segments(mask: ArrayLike) -> NDArray:
     """Return the voxel edges between inside and outside as line segments.
 
     Args:
-        mask (ndarray): ``(a, b)`` bool.
+        mask: ``(a, b)`` bool.
 
     Returns:
         ndarray: ``(n, 2, 2)`` float, end points (a, b); voxel centres lie on whole numbers.

@@ -4,11 +4,18 @@ Figures are built from ``matplotlib.figure.Figure`` without pyplot, so that they
 and may be made in threads. matplotlib is imported when the first figure is made, not with this module.
 """
 
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart with every common form of colour blindness.
 # Black comes last: outlines are drawn on dark images more often than not.
@@ -35,7 +42,7 @@ COLUMN_WIDTH_IN = 3.5  # one journal column
 PAGE_WIDTH_IN = 7.2
 FORMATS = (".png", ".svg", ".pdf")
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 8,
@@ -51,7 +58,7 @@ _STYLE = {
 }
 
 
-def style():
+def style() -> AbstractContextManager[None]:
     """Return a context manager with the shared matplotlib settings; `new_figure` and `save_figure` use it themselves.
 
     Needed only around calls that create text or axes later than `new_figure`.
@@ -61,19 +68,27 @@ def style():
     return matplotlib.rc_context(_STYLE)
 
 
-def new_figure(rows=1, columns=1, *, width=PAGE_WIDTH_IN, height=None, squeeze=True, **subplot_options):
+def new_figure(
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    width: float = PAGE_WIDTH_IN,
+    height: float | None = None,
+    squeeze: bool = True,
+    **subplot_options: Any,
+) -> tuple[Figure, Any]:
     """Make a figure with a grid of axes.
 
     Args:
-        rows (int): Rows of axes.
-        columns (int): Columns of axes.
-        width (float): Width in inches: `COLUMN_WIDTH_IN` or `PAGE_WIDTH_IN`.
-        height (float): Height in inches; None makes every cell of the grid square.
-        squeeze (bool): Return a single Axes instead of a 1 x 1 array, and a vector for one row or column.
+        rows: Rows of axes.
+        columns: Columns of axes.
+        width: Width in inches: `COLUMN_WIDTH_IN` or `PAGE_WIDTH_IN`.
+        height: Height in inches; None makes every cell of the grid square.
+        squeeze: Return a single Axes instead of a 1 x 1 array, and a vector for one row or column.
         **subplot_options: Passed to ``Figure.subplots`` (``sharex``, ``gridspec_kw``, ...).
 
     Returns:
-        tuple: ``(figure, axes)``.
+        tuple: ``(figure, axes)``, the axes an Axes or an ndarray of them.
     """
     from matplotlib.figure import Figure
 
@@ -82,7 +97,7 @@ def new_figure(rows=1, columns=1, *, width=PAGE_WIDTH_IN, height=None, squeeze=T
         return figure, figure.subplots(rows, columns, squeeze=squeeze, **subplot_options)
 
 
-def save_figure(figure, path, *, overwrite=False, dpi=200):
+def save_figure(figure: Figure, path: str | os.PathLike[str], *, overwrite: bool = False, dpi: int = 200) -> None:
     """Save a figure atomically; the extension (.png, .svg or .pdf) chooses the format.
 
     No time stamp is written, so that equal figures give equal files.
@@ -98,7 +113,7 @@ def save_figure(figure, path, *, overwrite=False, dpi=200):
         figure.savefig(temporary, dpi=dpi, metadata=undated[path.suffix.lower()])
 
 
-def write_figure(figure: Any, folder: Path, name: str, *, overwrite: bool = False) -> list[Path]:
+def write_figure(figure: Figure, folder: Path, name: str, *, overwrite: bool = False) -> list[Path]:
     """Save a figure as ``<name>.png`` and ``<name>.svg``; return the two paths."""
     paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg")]
     for path in paths:

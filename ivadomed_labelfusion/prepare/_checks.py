@@ -1,12 +1,15 @@
 """Checks on one mask: grid, values, classes. Each returns clean data and the problems it found."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import nibabel
 import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion.coding import BINARY, CODING_TOLERANCE, SOFT, Coding, coding_of, refusal
-from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM, onto, spatial_shape
+from ivadomed_labelfusion.data.grid import GRID_TOLERANCE_MM, Onto, onto, spatial_shape
 from ivadomed_labelfusion.data.volumes import read_volume, voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
 
@@ -14,29 +17,35 @@ from ivadomed_labelfusion.errors import InputError
 ROUNDING_SHARE = 0.1
 
 
-def axis_codes(image):
+def axis_codes(image: SpatialImage) -> str:
     """Return the orientation of the axes, for example ``LPS``."""
     return "".join(code or "?" for code in nibabel.aff2axcodes(image.affine))
 
 
-def read_data(image, what):
-    """Return ``(array, None)`` without trailing axes of length 1, or ``(None, text)`` if the voxels cannot be read."""
+def read_data(image: SpatialImage, what: str) -> NDArray:
+    """Return the voxels, without trailing axes of length 1.
+
+    Raises:
+        InputError: If there are more than three axes, or the voxels cannot be read.
+    """
     if len(spatial_shape(image)) > 3:
-        return None, f"{what} must be a 3D image, got shape {image.shape}. Leave the subject out with --subjects."
+        raise InputError(f"{what} must be a 3D image, got shape {image.shape}. Leave the subject out with --subjects.")
     try:
-        return read_volume(image, what), None
-    except (InputError, ValueError) as error:
-        return None, str(error)
+        return read_volume(image, what)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
-def check_grid(image, mask, what, *, repair):
+def check_grid(
+    image: SpatialImage, mask: SpatialImage, what: str, *, repair: bool
+) -> tuple[Onto | None, tuple[str, str] | None]:
     """Compare the grids of an image and its mask.
 
     Args:
-        image (nibabel image): The image the mask was drawn on.
-        mask (nibabel image): The mask.
-        what (str): Place of the mask, for messages.
-        repair (bool): Accept a difference that is rounding in the header; the image's affine is then used.
+        image: The image the mask was drawn on.
+        mask: The mask.
+        what: Place of the mask, for messages.
+        repair: Accept a difference that is rounding in the header; the image's affine is then used.
 
     Returns:
         tuple: ``(Onto or None, problem)``: how the mask's axes become the image's, and ``(level, text)`` or None.
@@ -72,23 +81,23 @@ class CleanMask:
     """A mask file after its values were read.
 
     Attributes:
-        masks (dict): Class to bool ndarray; empty after an error.
-        problems (list): ``(level, text)`` of what was wrong with the values.
-        coding (Coding or None): How a binary mask was coded.
+        masks: Class to bool ndarray; empty after an error.
+        problems: ``(level, text)`` of what was wrong with the values.
+        coding: How a binary mask was coded.
     """
 
-    masks: dict = field(default_factory=dict)
-    problems: list = field(default_factory=list)
+    masks: dict[str, NDArray] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
     coding: Coding | None = None
 
 
-def clean_mask(data, values, what):
+def clean_mask(data: NDArray, values: Mapping[str, int | None], what: str) -> CleanMask:
     """Return one boolean mask per class.
 
     Args:
-        data (ndarray): Voxels of the mask file.
-        values (dict): Class -> integer value, or None for a binary mask of that class.
-        what (str): Place of the mask, for messages.
+        data: Voxels of the mask file.
+        values: Class -> integer value, or None for a binary mask of that class.
+        what: Place of the mask, for messages.
 
     Returns:
         CleanMask: Non-integer values of label maps are rounded to the nearest integer (0.2 is background). Binary masks
@@ -100,7 +109,7 @@ def clean_mask(data, values, what):
         text = f"{what} must hold finite values, got NaN, infinity or no real numbers. Get the file again."
         return CleanMask({}, [("error", text)])
     found = np.unique(data)
-    allowed = [0, *values.values()]
+    allowed = [0, *(value for value in values.values() if value is not None)]
     problems = []
     odd = found[np.abs(found[:, None] - np.array(allowed)).min(axis=1) > CODING_TOLERANCE]
     if odd.size:
@@ -114,7 +123,7 @@ def clean_mask(data, values, what):
     return CleanMask({name: np.asarray(np.rint(data) == value) for name, value in values.items()}, problems)
 
 
-def _clean_binary(data, values, what):
+def _clean_binary(data: NDArray, values: Mapping[str, int | None], what: str) -> CleanMask:
     """Read the binary mask of one class."""
     try:
         coding = coding_of(lambda: (data,), what)
@@ -130,13 +139,13 @@ def _clean_binary(data, values, what):
     return CleanMask({}, [("error", f"{refusal(coding, what, cure)} This is no mask of {names}.")])
 
 
-def dice(first, second):
+def dice(first: NDArray, second: NDArray) -> float:
     """Return the Dice coefficient of two boolean arrays; 1.0 if both are empty."""
     total = int(np.count_nonzero(first)) + int(np.count_nonzero(second))
     return 2 * int(np.count_nonzero(first & second)) / total if total else 1.0
 
 
-def header_problem(image, what):
+def header_problem(image: SpatialImage, what: str) -> str | None:
     """Return a warning text if the header does not say where the image lies, else None."""
     if isinstance(image, nibabel.Nifti1Image) and not (image.header["sform_code"] or image.header["qform_code"]):
         return (

@@ -2,10 +2,13 @@
 
 import itertools
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.coding import coding_note
@@ -14,70 +17,24 @@ from ivadomed_labelfusion.data.grid import spatial_shape
 from ivadomed_labelfusion.data.volumes import load_image, save_nifti, voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import write_gzip, write_json
-from ivadomed_labelfusion.prepare import _checks, _coverage
-from ivadomed_labelfusion.prepare._plan import PlanProblem
+from ivadomed_labelfusion.prepare import _checks
+from ivadomed_labelfusion.prepare._plan import ImagePlan, MaskPlan, SubjectPlan
+from ivadomed_labelfusion.prepare._roi import check_crop
+from ivadomed_labelfusion.prepare._source import SourceFile
+from ivadomed_labelfusion.prepare._subject import Masks, SubjectOptions, SubjectReport
 
 
-@dataclass(frozen=True)
-class SubjectOptions:
-    """How to convert a subject: see ``prepare_scgm`` for the meaning."""
-
-    symlink: bool = False
-    repair_affine: bool = False
-    roi: str | None = None
-    crop: _coverage.Crop | None = None
-    template: str | None = None
-
-
-@dataclass
-class SubjectReport:
-    """What one subject holds.
-
-    Attributes:
-        name (str): ``sub-01``.
-        source_id (str): The subject's name in the download.
-        raters (list of str): Raters whose masks were written.
-        axes (str): Orientation of the image that carries the labels.
-        voxel_mm (tuple): Its voxel size in mm.
-        shape (tuple): Its shape.
-        volumes_mm3 (dict): Class -> rater -> volume in mm^3.
-        dice (dict): Class -> (rater, rater) -> Dice; 1.0 if both are empty.
-        kept (float or None): Share in [0, 1] of the raters' union that the configuration's crop keeps; None if unknown.
-        problems (list of PlanProblem): Everything found.
-        codings (dict): Place of each binary mask to its `Coding`.
-    """
-
-    name: str
-    source_id: str
-    raters: list = field(default_factory=list)
-    axes: str = ""
-    voxel_mm: tuple = ()
-    shape: tuple = ()
-    volumes_mm3: dict = field(default_factory=dict)
-    dice: dict = field(default_factory=dict)
-    kept: float | None = None
-    problems: list = field(default_factory=list)
-    codings: dict = field(default_factory=dict)
-
-    def add(self, level, text):
-        """Note a problem of this subject."""
-        self.problems.append(PlanProblem(level, self.name, text))
-
-    @property
-    def failed(self):
-        """True if an error was found."""
-        return any(problem.level == "error" for problem in self.problems)
-
-
-def convert_subject(plan, staging, classes, options, *, exclusive):
+def convert_subject(
+    plan: SubjectPlan, staging: Path, classes: Sequence[str], options: SubjectOptions, *, exclusive: bool
+) -> SubjectReport:
     """Write one subject below ``staging`` and report on it; on an error the rest of the subject is skipped.
 
     Args:
-        plan (SubjectPlan): What to write.
-        staging (Path): Root of the unfinished dataset.
-        classes (tuple of str): Names of the classes.
-        options (SubjectOptions): How.
-        exclusive (bool): Overlapping classes are worth a warning.
+        plan: What to write.
+        staging: Root of the unfinished dataset.
+        classes: Names of the classes.
+        options: How.
+        exclusive: Overlapping classes are worth a warning.
 
     Returns:
         SubjectReport: With every problem found; errors are reported, not raised.
@@ -91,7 +48,7 @@ def convert_subject(plan, staging, classes, options, *, exclusive):
     report.axes = _checks.axis_codes(image)
     report.voxel_mm = voxel_size_mm(image)
     report.shape = spatial_shape(image)
-    masks = {name: {} for name in classes}
+    masks: Masks = {name: {} for name in classes}
     for mask_plan in plan.masks:
         per_class, notes = _read_mask(mask_plan.file, mask_plan.values, image, options, report)
         for name, mask in per_class.items():
@@ -106,12 +63,12 @@ def convert_subject(plan, staging, classes, options, *, exclusive):
         return report
     report.raters = [rater for rater in plan.raters if any(rater in masks[name] for name in classes)]
     _measure(masks, report, exclusive=exclusive)
-    brain = _save_brain(labels, plan, image, options, report) if plan.brain else None
-    _check_crop(labels, plan, masks, brain, image, options, report)
+    brain = _save_brain(labels, plan, plan.brain, image, options, report) if plan.brain else None
+    check_crop(labels, plan, masks, brain, image, options, report)
     return report
 
 
-def _write_images(plan, anat, options, report):
+def _write_images(plan: SubjectPlan, anat: Path, options: SubjectOptions, report: SubjectReport) -> SpatialImage | None:
     """Write all images and sidecars; return the image that carries the labels, or None after an error."""
     reference = None
     for item in plan.images:
@@ -122,15 +79,10 @@ def _write_images(plan, anat, options, report):
         except InputError as error:
             report.add("error", f"{item.file.place}: {error}")
             return None
-        data, text = _checks.read_data(image, item.file.place)
-        if text is None and data.ndim != 3:
-            text = (
-                f"{item.file.place} must be a 3D image, got shape {image.shape}. Leave the subject out with --subjects."
-            )
-        if text is None and not np.isfinite(data).all():
-            text = f"{item.file.place} must hold finite values, got NaN or infinity. Get the file again."
-        if text is not None:
-            report.add("error", text)
+        try:
+            data = _finite_volume(image, item.file.place)
+        except InputError as error:
+            report.add("error", str(error))
             return None
         if data.min() == data.max():
             report.add("warning", f"{item.file.place} is constant ({data.min():g}): it shows nothing.")
@@ -139,7 +91,7 @@ def _write_images(plan, anat, options, report):
             report.add("warning", unknown)
         if reference is not None and not item.register:
             found, problem = _checks.check_grid(reference, image, item.file.place, repair=True)
-            if problem is None and not found.is_same_axes:
+            if problem is None and found is not None and not found.is_same_axes:
                 problem = (
                     "error",
                     f"{item.file.place} has its axes in another order or direction than the first channel.",
@@ -149,7 +101,7 @@ def _write_images(plan, anat, options, report):
                 return None
             if problem:
                 report.add("note", f"the headers of {item.file.place} and of its first channel differ by rounding.")
-        if item.register:
+        if item.register and reference is not None:
             sidecar |= _register(plan, item, reference, target, image.get_data_dtype(), report)
             if report.failed:
                 return None
@@ -163,7 +115,16 @@ def _write_images(plan, anat, options, report):
     return reference
 
 
-def _place(file, target, *, symlink):
+def _finite_volume(image: SpatialImage, what: str) -> NDArray:
+    data = _checks.read_data(image, what)
+    if data.ndim != 3:
+        raise InputError(f"{what} must be a 3D image, got shape {image.shape}. Leave the subject out with --subjects.")
+    if not np.isfinite(data).all():
+        raise InputError(f"{what} must hold finite values, got NaN or infinity. Get the file again.")
+    return data
+
+
+def _place(file: SourceFile, target: Path, *, symlink: bool) -> Path:
     """Copy or link an image; ``.nii`` is compressed when copied. Return the path written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     gzipped = file.path.name.lower().endswith(".gz")
@@ -177,7 +138,14 @@ def _place(file, target, *, symlink):
     return target
 
 
-def _register(plan, item, reference, target, dtype, report):
+def _register(
+    plan: SubjectPlan,
+    item: ImagePlan,
+    reference: SpatialImage,
+    target: Path,
+    dtype: np.dtype[Any],
+    report: SubjectReport,
+) -> dict[str, Any]:
     """Register and write one raw image; return the fields of its sidecar that tell how."""
     import SimpleITK as sitk
 
@@ -207,11 +175,17 @@ def _register(plan, item, reference, target, dtype, report):
     }
 
 
-def _centre_mm(image):
+def _centre_mm(image: SpatialImage) -> NDArray:
     return (image.affine @ [*(np.array(image.shape[:3]) - 1) / 2, 1.0])[:3]
 
 
-def _read_mask(file, values, image, options, report):
+def _read_mask(
+    file: SourceFile,
+    values: Mapping[str, int | None],
+    image: SpatialImage,
+    options: SubjectOptions,
+    report: SubjectReport,
+) -> tuple[dict[str, NDArray], list[str]]:
     """Return ``(class -> bool ndarray, notes for the sidecar)``, and note problems; empty after an error."""
     try:
         mask = load_image(file.path)
@@ -228,11 +202,12 @@ def _read_mask(file, values, image, options, report):
     if problem:
         report.add(*problem)
         notes.append(problem[1])
-        if problem[0] == "error":
-            return {}, notes
-    data, text = _checks.read_data(mask, file.place)
-    if text:
-        report.add("error", text)
+    if found is None or (problem and problem[0] == "error"):
+        return {}, notes
+    try:
+        data = _checks.read_data(mask, file.place)
+    except InputError as error:
+        report.add("error", str(error))
         return {}, notes
     clean = _checks.clean_mask(found.turn(data), values, file.place)
     if clean.coding is not None:
@@ -245,7 +220,15 @@ def _read_mask(file, values, image, options, report):
     return clean.masks, notes
 
 
-def _save_label(folder, plan, mask_plan, name, mask, image, notes):
+def _save_label(
+    folder: Path,
+    plan: SubjectPlan,
+    mask_plan: MaskPlan,
+    name: str,
+    mask: NDArray,
+    image: SpatialImage,
+    notes: Sequence[str],
+) -> None:
     stem = f"{plan.label_stem}_desc-{mask_plan.rater}_label-{name}_seg"
     save_nifti(folder / f"{stem}.nii.gz", mask, image)
     manual = not mask_plan.is_consensus
@@ -262,8 +245,15 @@ def _save_label(folder, plan, mask_plan, name, mask, image, notes):
     write_json(folder / f"{stem}.json", sidecar)
 
 
-def _save_brain(folder, plan, image, options, report):
-    per_class, notes = _read_mask(plan.brain, {"brain": None}, image, options, report)
+def _save_brain(
+    folder: Path,
+    plan: SubjectPlan,
+    brain: SourceFile,
+    image: SpatialImage,
+    options: SubjectOptions,
+    report: SubjectReport,
+) -> NDArray | None:
+    per_class, notes = _read_mask(brain, {"brain": None}, image, options, report)
     if not per_class:
         return None
     stem = f"{plan.label_stem}_desc-brain_mask"
@@ -272,7 +262,7 @@ def _save_brain(folder, plan, image, options, report):
         "Type": "Brain",
         "Sources": [f"bids::{plan.name}/anat/{plan.label_stem}.nii.gz"],
         "Method": "published with the dataset",
-        "Parameters": {"SourceFile": plan.brain.place},
+        "Parameters": {"SourceFile": brain.place},
         "GeneratedBy": {"Name": "ivadomed_labelfusion", "Version": __version__},
     }
     if notes:
@@ -281,7 +271,7 @@ def _save_brain(folder, plan, image, options, report):
     return per_class["brain"]
 
 
-def _measure(masks, report, *, exclusive):
+def _measure(masks: Masks, report: SubjectReport, *, exclusive: bool) -> None:
     """Fill in volumes and pairwise Dice, and warn of overlapping classes."""
     voxel_mm3 = float(np.prod(report.voxel_mm))
     for name, by_rater in masks.items():
@@ -297,75 +287,3 @@ def _measure(masks, report, *, exclusive):
             shared = int(np.count_nonzero(of_first[rater] & of_second[rater]))
             if shared:
                 report.add("warning", f"{first} and {second} of {rater} overlap in {shared} voxels.")
-
-
-def _check_crop(folder, plan, masks, brain, image, options, report):
-    """Write the region of interest if asked for, and check what the configuration's crop keeps of the labels."""
-    present = [mask for by_rater in masks.values() for mask in by_rater.values()]
-    if not present:
-        return
-    union = np.logical_or.reduce(present)
-    roi = None
-    if options.roi:
-        roi = _write_roi(folder, plan, union, brain, image, options, report)
-    if options.crop is None:
-        return
-    centred = _coverage.kept_share(union, image, options.crop)
-    report.kept = centred if roi is None else _coverage.kept_share(union, image, options.crop, roi=roi)
-    if report.kept < 1:
-        size = "x".join(map(str, options.crop.size))
-        resolution = "x".join(f"{value:g}" for value in options.crop.resolution)
-        around = "around the region of interest" if roi is not None else "in the middle"
-        cure = "Enlarge the crop in your configuration" + (
-            "." if roi is not None else ", or add --roi raters and use ROICrop."
-        )
-        report.add(
-            "warning",
-            f"the crop to {size} pixels of {resolution} mm {around} (template {options.template}) keeps "
-            f"{100 * report.kept:.2f} % of the labelled voxels. {cure}",
-        )
-
-
-def _write_roi(folder, plan, union, brain, image, options, report):
-    """Write the region of interest; return it, or None after a problem."""
-    if options.roi == "raters":
-        mask, source, label_based = union, "union of the raters' masks", True
-    elif options.roi == "brain":
-        if brain is None:
-            report.add("error", "--roi brain needs the download's Brain_Mask, which this subject lacks.")
-            return None
-        mask, source, label_based = brain, "brain mask published with the dataset", False
-    else:
-        path = Path(options.roi.format(subject=plan.name.removeprefix("sub-"), source_id=plan.source_id))
-        try:
-            given = load_image(path)
-        except InputError as error:
-            report.add("error", f"region of interest: {error}")
-            return None
-        found, problem = _checks.check_grid(image, given, str(path), repair=options.repair_affine)
-        if problem:
-            report.add(*problem)
-            if problem[0] == "error":
-                return None
-        mask, text = _checks.read_data(given, str(path))
-        if text:
-            report.add("error", text)
-            return None
-        mask = found.turn(mask)
-        source, label_based = path.name, False
-    if not np.any(mask):
-        report.add("error", f"the region of interest ({source}) must not be empty, got no voxel above 0.")
-        return None
-    roi = _coverage.roi_around(mask, image)
-    stem = f"{plan.label_stem}{_coverage.ROI_SUFFIX}"
-    save_nifti(folder / f"{stem}.nii.gz", roi, image)
-    sidecar = {
-        "Type": "ROI",
-        "Sources": [f"bids::{plan.name}/anat/{plan.label_stem}.nii.gz"],
-        "Method": "square around the centre of a mask in every axial slice",
-        "Parameters": {"Around": source, "HalfWidthMm": _coverage.ROI_HALF_WIDTH_MM},
-        "LabelBased": label_based,
-        "GeneratedBy": {"Name": "ivadomed_labelfusion", "Version": __version__},
-    }
-    write_json(folder / f"{stem}.json", sidecar)
-    return roi

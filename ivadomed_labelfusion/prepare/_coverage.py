@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import nibabel
 import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.data.volumes import voxel_size_mm
 from ivadomed_labelfusion.errors import InputError
@@ -20,11 +22,11 @@ ROI_HALF_WIDTH_MM = 8.0
 class Crop:
     """Resolution in mm and size in pixels of the axial slices that a configuration feeds to the model."""
 
-    resolution: tuple
-    size: tuple
+    resolution: tuple[float, float]
+    size: tuple[int, int]
 
 
-def template_crop(name):
+def template_crop(name: str) -> Crop:
     """Return the Crop of a shipped configuration template."""
     from ivadomed_labelfusion.config import load_template
 
@@ -34,32 +36,32 @@ def template_crop(name):
     return Crop((resample["hspace"], resample["wspace"]), tuple(crop["size"][:2]))
 
 
-def to_ras(data, affine):
+def to_ras(data: NDArray, affine: NDArray) -> NDArray:
     """Return ``data`` with its axes flipped and permuted to the nearest RAS orientation (a view)."""
     return nibabel.orientations.apply_orientation(data, nibabel.io_orientation(affine))
 
 
-def from_ras(data, affine):
+def from_ras(data: NDArray, affine: NDArray) -> NDArray:
     """Return RAS data in the orientation of ``affine``; undoes ``to_ras``."""
     ornt = nibabel.io_orientation(affine)
     back = nibabel.orientations.ornt_transform(np.array([[0, 1], [1, 1], [2, 1]]), ornt)
     return nibabel.orientations.apply_orientation(data, back)
 
 
-def _ras_voxel_size(image):
+def _ras_voxel_size(image: SpatialImage) -> tuple[float, ...]:
     order = np.argsort(nibabel.io_orientation(image.affine)[:, 0])
     sizes = voxel_size_mm(image)
     return tuple(sizes[axis] for axis in order)
 
 
-def kept_share(labels, image, crop, *, roi=None):
+def kept_share(labels: NDArray, image: SpatialImage, crop: Crop, *, roi: NDArray | None = None) -> float:
     """Return the share of labelled voxels that survives the crop.
 
     Args:
-        labels (ndarray): Boolean, on the grid of ``image``.
-        image (nibabel image): Gives orientation and voxel size.
-        crop (Crop): Resolution and size.
-        roi (ndarray or None): ROI mask on the same grid; the crop is then centred on it, slice by slice, as ROICrop
+        labels: Boolean, on the grid of ``image``.
+        image: Gives orientation and voxel size.
+        crop: Resolution and size.
+        roi: ROI mask on the same grid; the crop is then centred on it, slice by slice, as ROICrop
             does; slices without ROI are dropped. None is CenterCrop.
 
     Returns:
@@ -91,20 +93,20 @@ def kept_share(labels, image, crop, *, roi=None):
     return kept / total
 
 
-def _within(positions, start, size):
+def _within(positions: NDArray, start: int, size: int) -> NDArray:
     return (positions >= start - 0.5) & (positions < start + size - 0.5)
 
 
-def roi_around(mask, image, *, half_width_mm=ROI_HALF_WIDTH_MM):
+def roi_around(mask: ArrayLike, image: SpatialImage, *, half_width_mm: float = ROI_HALF_WIDTH_MM) -> NDArray:
     """Return a region of interest: in every axial slice a square around the centre of ``mask``.
 
     Slices without mask take the centre between their neighbours', or that of the nearest slice at the ends, so that
     ivadomed's ROICrop finds a centre everywhere.
 
     Args:
-        mask (ndarray): Non-zero inside; a centreline of one voxel a slice will do.
-        image (nibabel image): Gives orientation and voxel size.
-        half_width_mm (float): Half the side of the square.
+        mask: Non-zero inside; a centreline of one voxel a slice will do.
+        image: Gives orientation and voxel size.
+        half_width_mm: Half the side of the square.
 
     Returns:
         ndarray: uint8 on the grid of ``image``.

@@ -1,10 +1,15 @@
 """Running a plan: staging, subjects one by one or in parallel, the files of the dataset as a whole, fusion, summary."""
 
+from __future__ import annotations
+
 import contextlib
 import fnmatch
+import os
 import shutil
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from ivadomed_labelfusion._version import __version__
 from ivadomed_labelfusion.coding import coding_note
@@ -13,9 +18,15 @@ from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import read_json, resolve, write_json, write_text
 from ivadomed_labelfusion.locks import only_one
 from ivadomed_labelfusion.prepare import _coverage, _report
-from ivadomed_labelfusion.prepare._convert import SubjectOptions, convert_subject
-from ivadomed_labelfusion.prepare._plan import PlanProblem
-from ivadomed_labelfusion.prepare._source import open_source
+from ivadomed_labelfusion.prepare._convert import convert_subject
+from ivadomed_labelfusion.prepare._plan import DatasetPlan, PlanProblem
+from ivadomed_labelfusion.prepare._source import Accept, SourceFile, open_source
+from ivadomed_labelfusion.prepare._subject import SubjectOptions, SubjectReport
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+T = TypeVar("T")
 
 # processes; more than any machine has cores
 MOST_JOBS = 1024
@@ -24,32 +35,32 @@ GENERATOR = {"Name": "ivadomed_labelfusion", "Version": __version__}
 
 
 def run(
-    raw,
-    out,
-    make_plan,
-    accept,
+    raw: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    make_plan: Callable[[list[SourceFile]], DatasetPlan],
+    accept: Accept,
     *,
-    subjects=None,
-    fuse=(),
-    roi=None,
-    jobs=1,
-    dry_run=False,
-    overwrite=False,
-    symlink=False,
-    repair_affine=False,
-    strict=False,
-    progress=False,
-    out_may_lie_in_raw=False,
-):
+    subjects: Iterable[str] | None = None,
+    fuse: str | Iterable[str] = (),
+    roi: str | None = None,
+    jobs: int = 1,
+    dry_run: bool = False,
+    overwrite: bool = False,
+    symlink: bool = False,
+    repair_affine: bool = False,
+    strict: bool = False,
+    progress: bool = False,
+    out_may_lie_in_raw: bool = False,
+) -> _report.Report:
     """Open ``raw``, plan with ``make_plan(files)``, and write the dataset; see ``prepare_scgm`` for the arguments.
 
     Args:
-        raw (str or Path): The download.
-        out (str or Path): The dataset to write.
-        make_plan (callable): Takes the list of SourceFile, returns a DatasetPlan.
-        accept (callable): Tells from the parts of a place whether the converter can use a file.
+        raw: The download.
+        out: The dataset to write.
+        make_plan: Takes the list of SourceFile, returns a DatasetPlan.
+        accept: Tells from the parts of a place whether the converter can use a file.
         subjects, fuse, roi, jobs, dry_run, overwrite, symlink, repair_affine, strict, progress: See ``prepare_scgm``.
-        out_may_lie_in_raw (bool): ``raw`` is only a folder above the input, which ``accept`` picks file by file.
+        out_may_lie_in_raw: ``raw`` is only a folder above the input, which ``accept`` picks file by file.
 
     Returns:
         Report: What was planned, written and found.
@@ -102,20 +113,20 @@ def run(
     return _report.Report(out, plan, reports, problems, fuse)
 
 
-def _wide(console):
+def _wide(console: Console) -> Console:
     from rich.console import Console
 
     return console if console.is_terminal else Console(file=console.file, width=_report.PLAIN_WIDTH)
 
 
-def existing_parent(out):
+def existing_parent(out: str | os.PathLike[str]) -> Path:
     """Return the folder that will hold ``out``, creating it."""
     parent = resolve(out).parent
     parent.mkdir(parents=True, exist_ok=True)
     return parent
 
 
-def _check_out(raw, out, *, overwrite, may_lie_in_raw):
+def _check_out(raw: str | os.PathLike[str], out: Path, *, overwrite: bool, may_lie_in_raw: bool) -> None:
     raw_path, out_path = resolve(raw), resolve(out)
     inside = raw_path in out_path.parents and not may_lie_in_raw
     if out_path == raw_path or inside or out_path in raw_path.parents:
@@ -133,7 +144,7 @@ def _check_out(raw, out, *, overwrite, may_lie_in_raw):
 
 
 @contextlib.contextmanager
-def _claimed(raw, out, parent, **claim):
+def _claimed(raw: str | os.PathLike[str], out: Path, parent: Path, **claim: bool) -> Generator[None]:
     """Let no second conversion write the same dataset at the same time, or replace what one has just written."""
     busy = f"Another 'prepare' is writing {out}. Wait for it, or choose another folder."
     with only_one(parent / f".preparing-{resolve(out).name}", busy=busy):
@@ -142,7 +153,7 @@ def _claimed(raw, out, parent, **claim):
 
 
 @contextlib.contextmanager
-def _staging(out, *, overwrite):
+def _staging(out: Path, *, overwrite: bool) -> Generator[Path]:
     """Yield a folder beside ``out`` that takes its name when the block succeeds; a failure leaves ``out`` as it was."""
     partial = out.parent / f".partial-{out.name}"
     old = out.parent / f".replaced-{out.name}"
@@ -162,7 +173,7 @@ def _staging(out, *, overwrite):
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _select(plan, subjects):
+def _select(plan: DatasetPlan, subjects: Iterable[str] | None) -> None:
     """Keep the subjects that match a name or pattern, with or without ``sub-``, or their source's name."""
     if subjects is None:
         return
@@ -185,7 +196,7 @@ def _select(plan, subjects):
     plan.problems = [problem for problem in plan.problems if not problem.subject or problem.subject in kept]
 
 
-def _stop_on(problems, *, strict, done):
+def _stop_on(problems: Sequence[PlanProblem], *, strict: bool, done: str) -> None:
     """Raise InputError that lists all errors (and warnings if ``strict``)."""
     errors = [problem for problem in problems if problem.level == "error"]
     warnings = [problem for problem in problems if problem.level == "warning"]
@@ -203,11 +214,13 @@ def _stop_on(problems, *, strict, done):
         )
 
 
-def _count(problems, word):
+def _count(problems: Sequence[PlanProblem], word: str) -> str:
     return f"{len(problems)} {word}{'s' if len(problems) != 1 else ''}"
 
 
-def _convert_all(plan, staging, options, jobs, progress, console):
+def _convert_all(
+    plan: DatasetPlan, staging: Path, options: SubjectOptions, jobs: int, progress: bool, console: Console
+) -> Iterator[SubjectReport]:
     """Yield the reports of all subjects in the order of the plan."""
     arguments = [(subject, staging, plan.classes, options) for subject in plan.subjects]
     if jobs == 1:
@@ -225,13 +238,13 @@ def _convert_all(plan, staging, options, jobs, progress, console):
         yield from (future.result() for future in futures)
 
 
-def _track(items, total, progress, console):
+def _track(items: Iterable[T], total: int, progress: bool, console: Console) -> Iterable[T]:
     from rich.progress import track
 
     return track(items, total=total, description="Subjects", console=console, disable=not progress)
 
 
-def _write_dataset_files(plan, staging, problems):
+def _write_dataset_files(plan: DatasetPlan, staging: Path, problems: Sequence[PlanProblem]) -> None:
     """Write description, participants, README, licence and the description of the derivatives."""
     write_json(
         staging / "dataset_description.json",
@@ -271,7 +284,9 @@ def _write_dataset_files(plan, staging, problems):
     )
 
 
-def _fuse(plan, staging, methods, jobs, progress, console):
+def _fuse(
+    plan: DatasetPlan, staging: Path, methods: Sequence[str], jobs: int, progress: bool, console: Console
+) -> list[PlanProblem]:
     """Write the fused derivatives; return the fusion's remarks as notes."""
     from rich.progress import Progress
 

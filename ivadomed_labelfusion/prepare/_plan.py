@@ -1,6 +1,8 @@
 """What a conversion will do, as plain data: the same objects for every dataset."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ivadomed_labelfusion.prepare._source import SourceFile
 
@@ -13,7 +15,7 @@ class PlanProblem:
     subject: str
     text: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.subject}: {self.text}" if self.subject else self.text
 
 
@@ -23,7 +25,7 @@ class ImagePlan:
 
     contrast: str
     file: SourceFile
-    sidecar: dict = field(default_factory=dict)
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
     register: bool = False
 
 
@@ -32,15 +34,15 @@ class MaskPlan:
     """One mask file.
 
     Attributes:
-        rater (str): ``rater1``, or ``consensus`` for what the source fused itself.
-        file (SourceFile): The mask.
-        values (dict): Class name -> its integer value, or None where the file is a binary mask of one class.
-        is_consensus (bool): Whether it is the source's own consensus and no rater's mask.
+        rater: ``rater1``, or ``consensus`` for what the source fused itself.
+        file: The mask.
+        values: Class name -> its integer value, or None where the file is a binary mask of one class.
+        is_consensus: Whether it is the source's own consensus and no rater's mask.
     """
 
     rater: str
     file: SourceFile
-    values: dict
+    values: Mapping[str, int | None]
     is_consensus: bool = False
 
 
@@ -50,18 +52,18 @@ class SubjectPlan:
 
     name: str
     source_id: str
-    participant: dict
-    images: tuple
-    masks: tuple
+    participant: dict[str, str]
+    images: tuple[ImagePlan, ...]
+    masks: tuple[MaskPlan, ...]
     brain: SourceFile | None = None
 
     @property
-    def label_stem(self):
+    def label_stem(self) -> str:
         """File stem of the image that carries the labels, such as ``sub-01_FLAIR``."""
         return f"{self.name}_{self.images[0].contrast}"
 
     @property
-    def raters(self):
+    def raters(self) -> list[str]:
         """Names of the raters in the order of the plan, fused masks left out."""
         return list(dict.fromkeys(mask.rater for mask in self.masks if not mask.is_consensus))
 
@@ -71,27 +73,27 @@ class DatasetPlan:
     """One dataset.
 
     Attributes:
-        title (str): Name of the dataset.
-        description (dict): Further fields of dataset_description.json.
-        readme (str): Text of the README (source, licence, citation).
-        columns (dict): Descriptions of the columns of participants.tsv.
-        classes (tuple): Names of the classes, in the order of ``target_suffix``.
-        raters (tuple): Raters that every subject should have.
-        exclusive (bool): The classes must not overlap.
-        template (str or None): Configuration template whose resampling and crop are checked.
-        subjects (list of SubjectPlan): Sorted by name.
-        problems (list of PlanProblem): Found while planning.
-        license_file (SourceFile or None): Licence text that came with the download.
+        title: Name of the dataset.
+        description: Further fields of dataset_description.json.
+        readme: Text of the README (source, licence, citation).
+        columns: Descriptions of the columns of participants.tsv.
+        classes: Names of the classes, in the order of ``target_suffix``.
+        raters: Raters that every subject should have.
+        exclusive: The classes must not overlap.
+        template: Configuration template whose resampling and crop are checked.
+        subjects: Sorted by name.
+        problems: Found while planning.
+        license_file: Licence text that came with the download.
     """
 
     title: str
-    description: dict
+    description: dict[str, Any]
     readme: str
-    columns: dict
-    classes: tuple
-    raters: tuple
+    columns: dict[str, str]
+    classes: tuple[str, ...]
+    raters: tuple[str, ...]
     exclusive: bool
     template: str | None
-    subjects: list
-    problems: list
+    subjects: list[SubjectPlan]
+    problems: list[PlanProblem]
     license_file: SourceFile | None = None

@@ -1,13 +1,18 @@
 """Rigid registration of a raw image to FLAIR with SimpleITK."""
 
+import os
+
 import numpy as np
+from numpy.typing import NDArray
 
 # RAS (nibabel) to LPS (ITK) coordinates
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 SAMPLES = 50_000
 
 
-def register_rigid(fixed_path, moving_path):
+def register_rigid(
+    fixed_path: str | os.PathLike[str], moving_path: str | os.PathLike[str]
+) -> tuple[NDArray, NDArray, float]:
     """Register ``moving`` rigidly to ``fixed`` and resample it onto the fixed grid.
 
     Mattes mutual information on at most 50,000 voxels drawn with a fixed seed, Powell's method over two resolutions,
@@ -15,8 +20,8 @@ def register_rigid(fixed_path, moving_path):
     starts at the identity. Intensities are interpolated linearly, 0 outside.
 
     Args:
-        fixed_path (str or Path): The FLAIR image.
-        moving_path (str or Path): The image to move.
+        fixed_path: The FLAIR image.
+        moving_path: The image to move.
 
     Returns:
         tuple: ``(data, matrix, metric)``: float32 ndarray on the fixed image's voxel grid (nibabel's axis order); the

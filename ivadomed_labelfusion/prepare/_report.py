@@ -1,10 +1,20 @@
 """Plan and summary as tables on the terminal."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ivadomed_labelfusion.prepare._plan import PlanProblem
+from ivadomed_labelfusion.prepare._plan import DatasetPlan, PlanProblem
+from ivadomed_labelfusion.prepare._subject import SubjectReport
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 # width of tables that go to a file or pipe
 PLAIN_WIDTH = 150
@@ -15,36 +25,36 @@ class Report:
     """Outcome of a conversion.
 
     Attributes:
-        out (Path or None): The dataset written; None after a dry run.
-        plan (DatasetPlan): What was planned.
-        subjects (list of SubjectReport): Empty after a dry run.
-        problems (list of PlanProblem): Of the plan and of all subjects.
-        fused (list of str): Fusion methods whose results were written too.
+        out: The dataset written; None after a dry run.
+        plan: What was planned.
+        subjects: Empty after a dry run.
+        problems: Of the plan and of all subjects.
+        fused: Fusion methods whose results were written too.
     """
 
-    out: object
-    plan: object
-    subjects: list
-    problems: list
-    fused: list
+    out: Path | None
+    plan: DatasetPlan
+    subjects: list[SubjectReport]
+    problems: list[PlanProblem]
+    fused: list[str]
 
     @property
-    def warnings(self):
+    def warnings(self) -> list[str]:
         """Texts of the warnings."""
         return [str(problem) for problem in self.problems if problem.level == "warning"]
 
 
-def problems_text(problems, level):
+def problems_text(problems: Iterable[PlanProblem], level: str) -> str:
     """Return the problems of one level as lines."""
     return "\n".join(f"  - {problem}" for problem in problems if problem.level == level)
 
 
-def dataset_problem(level, text):
+def dataset_problem(level: str, text: str) -> PlanProblem:
     """Return a PlanProblem of the dataset as a whole."""
     return PlanProblem(level, "", text)
 
 
-def print_plan(plan, console):
+def print_plan(plan: DatasetPlan, console: Console) -> None:
     """Print what would be written as a table."""
     table = _table(f"{plan.title}: plan", "subject", "source", "institution", "raters", "other masks", "images")
     for subject in plan.subjects:
@@ -60,7 +70,7 @@ def print_plan(plan, console):
     console.print(table)
 
 
-def _table(title, *headings):
+def _table(title: str, *headings: str) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -70,11 +80,11 @@ def _table(title, *headings):
     return table
 
 
-def _numbers(raters):
+def _numbers(raters: Iterable[str]) -> str:
     return " ".join(rater.removeprefix("rater") for rater in raters) or "none"
 
 
-def print_summary(report, console):
+def print_summary(report: Report, console: Console) -> None:
     """Print subjects, raters, volumes per class and rater, pairwise Dice, crop coverage and all problems."""
     if report.subjects:
         for name in report.plan.classes:
@@ -96,7 +106,7 @@ def print_summary(report, console):
         )
 
 
-def print_problems(problems, console):
+def print_problems(problems: Sequence[PlanProblem], console: Console) -> None:
     """Print errors, warnings and notes, the most serious last."""
     for level, style in (("note", "cyan"), ("warning", "yellow"), ("error", "red")):
         chosen = [problem for problem in problems if problem.level == level]
@@ -104,7 +114,7 @@ def print_problems(problems, console):
             console.print(f"{level}: {problem}", style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def _class_table(report, name):
+def _class_table(report: Report, name: str) -> Table:
     raters = sorted({r for s in report.subjects for r in s.volumes_mm3.get(name, {})}, key=lambda r: (len(r), r))
     columns = (rater.replace("rater", "r") for rater in raters)
     title = f"{name}: volume in ml per rater, mean Dice of their pairs, share kept by the crop"
@@ -123,13 +133,14 @@ def _class_table(report, name):
     return table
 
 
-def _dice_row(tables):
+def _dice_row(tables: Sequence[Mapping[tuple[str, str], float]]) -> tuple[str, str, str]:
     pairs = sorted({pair for table in tables for pair in table})
     if not pairs:
         return "-", "-", "-"
     means = {pair: float(np.mean([table[pair] for table in tables if pair in table])) for pair in pairs}
 
-    def show(pair):
+    def show(pair: tuple[str, str]) -> str:
         return f"{pair[0]} and {pair[1]}: {means[pair]:.3f}"
 
-    return show(min(means, key=means.get)), f"{np.mean(list(means.values())):.3f}", show(max(means, key=means.get))
+    lowest, highest = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    return show(lowest), f"{np.mean(list(means.values())):.3f}", show(highest)

@@ -4,13 +4,16 @@ import contextlib
 import errno
 import filecmp
 import lzma
+import os
 import shutil
 import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.files import resolve
@@ -27,27 +30,31 @@ MOST_RATIO_OF_ARCHIVE = 200
 UNSUSPICIOUS_BYTES = 100 * 2**20
 
 
+# takes the parts of a place in the download, tells whether the converter can use the file
+Accept = Callable[[tuple[str, ...]], bool]
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """One file of the download.
 
     Attributes:
-        path (Path): Where it lies now (for a zip: the extracted copy).
-        parts (tuple of str): Its place in the download, the name of RAW or of the zip first.
-        packed (bool): It came out of an archive.
+        path: Where it lies now (for a zip: the extracted copy).
+        parts: Its place in the download, the name of RAW or of the zip first.
+        packed: It came out of an archive.
     """
 
     path: Path
-    parts: tuple
+    parts: tuple[str, ...]
     packed: bool
 
     @property
-    def name(self):
+    def name(self) -> str:
         """File name in lower case."""
         return self.parts[-1].lower()
 
     @property
-    def place(self):
+    def place(self) -> str:
         """The place in the download, for messages and sidecars."""
         return "/".join(self.parts)
 
@@ -56,10 +63,10 @@ class SourceFile:
 class Files:
     """Files filed under a key, with a check on duplicates."""
 
-    found: dict = field(default_factory=dict)
-    problems: list = field(default_factory=list)
+    found: dict[Any, SourceFile] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, key, file):
+    def add(self, key: Hashable, file: SourceFile) -> None:
         """File ``file`` under ``key``; a second, different one is an error, a second equal one a warning."""
         first = self.found.setdefault(key, file)
         if first is file:
@@ -73,18 +80,24 @@ class Files:
 
 
 @contextlib.contextmanager
-def open_source(raw, *, scratch, announce, accept=lambda parts: True):
-    """Yield the files of a download as a list of SourceFile, sorted by place.
+def open_source(
+    raw: str | os.PathLike[str],
+    *,
+    scratch: Path,
+    announce: Callable[[str], object],
+    accept: Accept = lambda parts: True,
+) -> Generator[list[SourceFile]]:
+    """Yield the files of a download, sorted by place.
 
     Zips (``raw`` itself, or any below the folder ``raw``) are extracted into a temporary folder below ``scratch``,
     which is removed afterwards. Members that would leave it, links and encrypted members are refused; the extracted
     size is announced and compared with the free space first. Nothing in ``raw`` is changed.
 
     Args:
-        raw (str or Path): A zip or a folder.
-        scratch (Path): Existing folder for extracted files.
-        announce (callable): Takes one line of text.
-        accept (callable): Takes the parts of a place and tells whether the converter can use the file.
+        raw: A zip or a folder.
+        scratch: Existing folder for extracted files.
+        announce: Takes one line of text.
+        accept: Takes the parts of a place and tells whether the converter can use the file.
 
     Raises:
         InputError: If ``raw`` does not exist, holds nothing usable, or an archive is damaged or unsafe.
@@ -92,6 +105,7 @@ def open_source(raw, *, scratch, announce, accept=lambda parts: True):
     raw = Path(raw)
     if not raw.exists():
         raise InputError(f"RAW must be a zip, a folder of zips or an unpacked folder, got {raw}, which does not exist.")
+    loose: list[SourceFile] = []
     if raw.is_dir():
         paths = sorted(path for path in raw.rglob("*") if path.is_file() and not _is_junk(path.parts))
         loose = [
@@ -101,7 +115,7 @@ def open_source(raw, *, scratch, announce, accept=lambda parts: True):
         ]
         archives = [path for path in paths if path.name.lower().endswith(".zip")]
     elif zipfile.is_zipfile(raw):
-        loose, archives = [], [raw]
+        archives = [raw]
     else:
         raise InputError(f"RAW must be a zip or a folder, got {raw}. Unpack other archives and give the folder.")
     loose = [file for file in loose if accept(file.parts)]
@@ -130,7 +144,7 @@ def open_source(raw, *, scratch, announce, accept=lambda parts: True):
         yield sorted(loose, key=lambda file: file.parts)
 
 
-def _size(count):
+def _size(count: float) -> str:
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"
@@ -138,12 +152,12 @@ def _size(count):
     return f"{count:.1f} GB"
 
 
-def _is_junk(parts):
-    """macOS adds __MACOSX folders and ._ files to zips."""
+def _is_junk(parts: Sequence[str]) -> bool:
+    """Tell whether macOS added a file: it adds __MACOSX folders and ._ files to zips."""
     return "__MACOSX" in parts or parts[-1].startswith("._")
 
 
-def _members(archive, accept):
+def _members(archive: Path, accept: Accept) -> list[zipfile.ZipInfo]:
     """Return the wanted members of a zip after checking that each of its members is harmless."""
     with _readable(archive), zipfile.ZipFile(archive) as packed:
         infos = packed.infolist()
@@ -163,7 +177,7 @@ def _members(archive, accept):
     return wanted
 
 
-def _check_growth(archive, infos):
+def _check_growth(archive: Path, infos: Sequence[zipfile.ZipInfo]) -> None:
     """Refuse an archive that would grow beyond what images do, in a member or as a whole."""
     for info in infos:
         if info.file_size > MOST_RATIO * max(info.compress_size, 1) and info.file_size > UNSUSPICIOUS_BYTES:
@@ -180,7 +194,7 @@ def _check_growth(archive, infos):
 
 
 @contextlib.contextmanager
-def _readable(archive, member=None):
+def _readable(archive: Path, member: str | None = None) -> Generator[None]:
     """Turn what Python raises on a damaged zip into an InputError: its headers and streams can fail in many ways."""
     try:
         yield
@@ -199,7 +213,7 @@ def _readable(archive, member=None):
         raise InputError(f"{archive} is damaged{where} ({error or type(error).__name__}). Download it again.") from None
 
 
-def _copy(stream, copy, info, archive):
+def _copy(stream: IO[bytes], copy: IO[bytes], info: zipfile.ZipInfo, archive: Path) -> None:
     """Copy a member and stop as soon as it is longer than it says, whatever its header promised."""
     left = info.file_size
     while block := stream.read(2**20):
@@ -209,7 +223,7 @@ def _copy(stream, copy, info, archive):
         copy.write(block)
 
 
-def _extract(archive, infos, target):
+def _extract(archive: Path, infos: Sequence[zipfile.ZipInfo], target: Path) -> list[SourceFile]:
     files = []
     with _readable(archive), zipfile.ZipFile(archive) as packed:
         for info in infos:

@@ -1,16 +1,20 @@
 """Any other dataset: loose files found by patterns such as ``data/{subject}/flair.nii.gz``."""
 
 import functools
+import os
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ivadomed_labelfusion.data.suffixes import is_bids_contrast
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.fusion import METHODS
 from ivadomed_labelfusion.prepare import _dataset, pictures
 from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, PlanProblem, SubjectPlan
-from ivadomed_labelfusion.prepare._source import Files
+from ivadomed_labelfusion.prepare._report import Report
+from ivadomed_labelfusion.prepare._source import Files, SourceFile
 
 # ** in a pattern; placeholders and wildcards between two slashes
 MOST_DEEP = 2
@@ -30,20 +34,30 @@ Add source, licence and citation of the data here.
 """
 
 
-def prepare_generic(image, mask, out, *, classes, contrast="T1w", title=None, pixel_size=None, **options):
+def prepare_generic(
+    image: str,
+    mask: str,
+    out: str | os.PathLike[str],
+    *,
+    classes: Mapping[str, int | None] | None,
+    contrast: str = "T1w",
+    title: str | None = None,
+    pixel_size: float | None = None,
+    **options: Any,
+) -> Report:
     """Convert loose files to a BIDS dataset for ivadomed.
 
     Args:
-        image (str): Pattern of the images, with ``{subject}`` and optionally ``{contrast}`` and ``{institution}``;
+        image: Pattern of the images, with ``{subject}`` and optionally ``{contrast}`` and ``{institution}``;
             ``*`` and placeholders stand for anything but a slash, ``**`` for folders of any depth.
-        mask (str): Pattern of the masks, with ``{subject}``, ``{rater}`` and optionally ``{class}``.
-        out (str or Path): The dataset to write; appears only when it is complete.
-        classes (dict or None): Class name -> value in the mask, or -> None for one binary mask. Must be None if
+        mask: Pattern of the masks, with ``{subject}``, ``{rater}`` and optionally ``{class}``.
+        out: The dataset to write; appears only when it is complete.
+        classes: Class name -> value in the mask, or -> None for one binary mask. Must be None if
             ``mask`` holds ``{class}``: each file is then the binary mask of one class.
-        contrast (str): BIDS contrast of the images if ``image`` has no ``{contrast}``. With several contrasts the
+        contrast: BIDS contrast of the images if ``image`` has no ``{contrast}``. With several contrasts the
             labels go with this one.
-        title (str or None): Name of the dataset; None takes the name of ``out``.
-        pixel_size (float or None): Side in mm of a pixel of PNG and TIFF files; needed for them only.
+        title: Name of the dataset; None takes the name of ``out``.
+        pixel_size: Side in mm of a pixel of PNG and TIFF files; needed for them only.
         **options: As for ``prepare_scgm``; ``roi`` may be ``raters`` or a path.
 
     Returns:
@@ -66,7 +80,7 @@ def prepare_generic(image, mask, out, *, classes, contrast="T1w", title=None, pi
         title=title or Path(out).name, root=root,
     )  # fmt: skip
 
-    def accept(parts):
+    def accept(parts: tuple[str, ...]) -> bool:
         path = _path(root, parts)
         return bool(image_pattern.fullmatch(path) or mask_pattern.fullmatch(path))
 
@@ -83,7 +97,7 @@ def prepare_generic(image, mask, out, *, classes, contrast="T1w", title=None, pi
         )
 
 
-def _with_volumes(plan, convert, *, symlink):
+def _with_volumes(plan: DatasetPlan, convert: Callable[[SourceFile], SourceFile], *, symlink: bool) -> DatasetPlan:
     """Return the plan with NIfTI files in the place of pictures; subjects whose pictures cannot be used are named."""
     subjects = []
     for subject in plan.subjects:
@@ -100,11 +114,11 @@ def _with_volumes(plan, convert, *, symlink):
     return plan
 
 
-def _path(root, parts):
+def _path(root: Path, parts: Sequence[str]) -> str:
     return Path(root, *parts[1:]).as_posix()
 
 
-def _common_root(*patterns):
+def _common_root(*patterns: str) -> Path:
     """Return the deepest folder above the first placeholder or wildcard of all patterns."""
     fixed = []
     for pattern in patterns:
@@ -117,7 +131,7 @@ def _common_root(*patterns):
     return Path(*shared)
 
 
-def _compile(pattern, *, needed, allowed, what):
+def _compile(pattern: str, *, needed: Sequence[str], allowed: Sequence[str], what: str) -> re.Pattern[str]:
     """Return the regular expression of a pattern with placeholders, matched against absolute paths."""
     names = re.findall(r"\{(\w*)\}", pattern)
     for name in names:
@@ -144,7 +158,7 @@ def _compile(pattern, *, needed, allowed, what):
     return re.compile(expression)
 
 
-def _check_size(pattern, what):
+def _check_size(pattern: str, what: str) -> None:
     """Refuse patterns that take for ever: each wildcard multiplies the ways in which a path can match."""
     parts = Path(pattern).expanduser().absolute().parts
     if len(pattern) > 1000 or sum(part.count("**") for part in parts) > MOST_DEEP:
@@ -154,12 +168,12 @@ def _check_size(pattern, what):
         raise InputError(f"{what} may hold {MOST_IN_A_NAME} placeholders or wildcards per name, got {pattern[:80]!r}.")
 
 
-def _check_bids_contrast(contrast):
+def _check_bids_contrast(contrast: str) -> None:
     if not re.fullmatch(r"(?:[a-z]+-[A-Za-z0-9]+_)*[A-Za-z0-9]+", contrast):
         raise InputError(f"The contrast must be a BIDS suffix such as T1w, T2w or FLAIR, got {contrast!r}.")
 
 
-def _label(text, what):
+def _label(text: str, what: str) -> str:
     """Return ``text`` as a BIDS label: letters and digits only."""
     label = re.sub(r"[^A-Za-z0-9]", "", text)
     if not label:
@@ -167,7 +181,7 @@ def _label(text, what):
     return label
 
 
-def _rater(text):
+def _rater(text: str) -> str:
     """Return the rater's label, as in the file's name; a plain number becomes ``rater1``."""
     label = _label(text, "rater")
     if label in METHODS:
@@ -178,9 +192,21 @@ def _rater(text):
     return f"rater{int(label)}" if label.isdigit() else label
 
 
-def _plan(files, *, image, mask, classes, contrast, title, root):
-    images, masks, sources, institutions = {}, {}, {}, {}
-    problems = []
+def _plan(
+    files: Sequence[SourceFile],
+    *,
+    image: tuple[str, re.Pattern[str]],
+    mask: tuple[str, re.Pattern[str]],
+    classes: Mapping[str, int | None] | None,
+    contrast: str,
+    title: str,
+    root: Path,
+) -> DatasetPlan:
+    images: dict[str, Files] = {}
+    masks: dict[str, Files] = {}
+    sources: dict[str, str] = {}
+    institutions: dict[str, str | None] = {}
+    problems: list[PlanProblem] = []
     for file in files:
         path = _path(root, file.parts)
         for pattern, table in ((image[1], images), (mask[1], masks)):
@@ -225,7 +251,8 @@ def _plan(files, *, image, mask, classes, contrast, title, root):
             problems += [PlanProblem(level, name, text) for level, text in (table.problems if table else [])]
         subject = _plan_subject(name, sources[name], images, masks, classes, contrast, names, raters, problems)
         if subject:
-            with_institution = {"institution_id": institutions[name]} if institutions.get(name) else {}
+            institution = institutions.get(name)
+            with_institution = {"institution_id": institution} if institution else {}
             subjects.append(
                 SubjectPlan(subject.name, subject.source_id, with_institution, subject.images, subject.masks)
             )
@@ -246,7 +273,17 @@ def _plan(files, *, image, mask, classes, contrast, title, root):
     )
 
 
-def _plan_subject(name, source_id, images, masks, classes, contrast, names, raters, problems):
+def _plan_subject(
+    name: str,
+    source_id: str,
+    images: Mapping[str, Files],
+    masks: Mapping[str, Files],
+    classes: Mapping[str, int | None] | None,
+    contrast: str,
+    names: Sequence[str],
+    raters: Sequence[str],
+    problems: list[PlanProblem],
+) -> SubjectPlan | None:
     """Return the SubjectPlan, or None if the subject has no image or no mask."""
     if name not in images or contrast not in images[name].found:
         have = ", ".join(images[name].found) if name in images else "no image at all"
@@ -257,14 +294,14 @@ def _plan_subject(name, source_id, images, masks, classes, contrast, names, rate
         return None
     found = images[name].found
     ordered = [contrast, *sorted(set(found) - {contrast})]
-    mask_plans = []
+    mask_plans: list[MaskPlan] = []
     for rater in raters:
         keys = [(rater, None)] if classes else [(rater, class_name) for class_name in names]
         lacking = [key[1] or "mask" for key in keys if key not in masks[name].found]
         if lacking:
             problems.append(PlanProblem("warning", name, f"{source_id} lacks {', '.join(lacking)} of {rater}."))
         mask_plans += [
-            MaskPlan(rater, masks[name].found[key], dict(classes) if classes else {key[1]: None})
+            MaskPlan(rater, masks[name].found[key], dict(classes) if classes else {str(key[1]): None})
             for key in keys
             if key in masks[name].found
         ]

@@ -1,14 +1,22 @@
 """MSSEG-2016 (Commowick et al. 2018, doi 10.1038/s41598-018-31911-7; 2021, doi 10.1016/j.neuroimage.2021.118589)."""
 
 import functools
+import os
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.extras import require
 from ivadomed_labelfusion.prepare import _dataset
 from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, PlanProblem, SubjectPlan
-from ivadomed_labelfusion.prepare._source import Files
+from ivadomed_labelfusion.prepare._report import Report
+from ivadomed_labelfusion.prepare._source import Files, SourceFile
+
+# name, source_id, centre, part
+About = tuple[str, str, str, str]
+Found = Mapping[tuple[str, str], SourceFile]
 
 # BIDS contrast -> names of its files without extension, in lower case; FLAIR comes first: it carries the labels
 CONTRASTS = {
@@ -57,17 +65,24 @@ SPACE_TEXT = {
 }
 
 
-def prepare_msseg2016(raw, out, *, contrasts=None, space="preprocessed", **options):
+def prepare_msseg2016(
+    raw: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    contrasts: Iterable[str] | None = None,
+    space: str = "preprocessed",
+    **options: Any,
+) -> Report:
     """Convert the raw MSSEG-2016 download, public release or older challenge layout, to a BIDS dataset for ivadomed.
 
     Labels are written once per subject, on the FLAIR stem.
 
     Args:
-        raw (str or Path): A zip, a folder of zips, or an unpacked folder, in any letter case.
-        out (str or Path): The dataset to write; appears only when it is complete.
-        contrasts (iterable of str): BIDS contrasts to keep (``FLAIR``, ``T1w``, ``ce-gadolinium_T1w``, ``T2w``,
+        raw: A zip, a folder of zips, or an unpacked folder, in any letter case.
+        out: The dataset to write; appears only when it is complete.
+        contrasts: BIDS contrasts to keep (``FLAIR``, ``T1w``, ``ce-gadolinium_T1w``, ``T2w``,
             ``PDw``; the download's names T1, GADO, T2, DP work too). FLAIR must be among them. None keeps all five.
-        space (str): ``preprocessed`` takes the challenge's pre-processed images; ``raw`` the raw ones, registered
+        space: ``preprocessed`` takes the challenge's pre-processed images; ``raw`` the raw ones, registered
             rigidly to FLAIR with SimpleITK and resampled. Masks are never resampled.
         **options: subjects, fuse, roi, jobs, dry_run, overwrite, symlink, repair_affine, strict and progress, as for
             ``prepare_scgm``; ``roi`` may also be ``brain`` (the download's brain mask).
@@ -86,7 +101,7 @@ def prepare_msseg2016(raw, out, *, contrasts=None, space="preprocessed", **optio
     return _dataset.run(raw, out, functools.partial(plan, contrasts=chosen, space=space), _accept, **options)
 
 
-def _contrasts(names):
+def _contrasts(names: Iterable[str]) -> tuple[str, ...]:
     """Return BIDS contrasts in the project's order."""
     chosen = set()
     for name in names:
@@ -99,11 +114,11 @@ def _contrasts(names):
     return tuple(contrast for contrast in CONTRASTS if contrast in chosen)
 
 
-def _accept(parts):
+def _accept(parts: tuple[str, ...]) -> bool:
     return _subject(parts) is not None and _role(parts[-1].lower()) is not None
 
 
-def _subject(parts):
+def _subject(parts: tuple[str, ...]) -> About | None:
     """Return ``(name, source_id, centre, part)`` of the subject that a place belongs to, or None."""
     part = "testing" if any("testing" in folder.lower() for folder in parts[:-1]) else "training"
     for index in range(len(parts) - 2, -1, -1):
@@ -112,7 +127,7 @@ def _subject(parts):
             return f"sub-{parts[index].upper()}", parts[index].upper(), older["centre"], part
         patient = _PATIENT.fullmatch(parts[index])
         centre = _CENTRE.fullmatch(parts[index - 1]) if patient and index else None
-        if centre:
+        if patient and centre:
             number = int(patient["patient"])
             letter = "t" if part == "testing" else "p"
             name = f"sub-c{centre['centre']}{letter}{number:02d}"
@@ -120,7 +135,7 @@ def _subject(parts):
     return None
 
 
-def _role(name):
+def _role(name: str) -> tuple[str, str] | None:
     """Return ``(space, contrast)``, ``("mask", rater)``, ``("mask", "consensus")``, ``("brain", "")``, or None."""
     stem = name.removesuffix(".gz")
     if not stem.endswith(".nii"):
@@ -139,22 +154,24 @@ def _role(name):
     return None
 
 
-def plan(files, *, contrasts, space):
-    """Return the DatasetPlan of a list of SourceFile."""
-    tables, about = {}, {}
+def plan(files: Sequence[SourceFile], *, contrasts: Sequence[str], space: str) -> DatasetPlan:
+    """Return the plan of the files of a download."""
+    tables: dict[str, Files] = {}
+    about: dict[str, About] = {}
     for file in files:
         subject, role = _subject(file.parts), _role(file.name)
         if subject is None or role is None:
             continue
-        name, _, _, _ = about[subject[0]] = subject
-        tables.setdefault(name, Files()).add(role, file)
-    problems, subjects = [], []
+        about[subject[0]] = subject
+        tables.setdefault(subject[0], Files()).add(role, file)
+    problems: list[PlanProblem] = []
+    subjects: list[SubjectPlan] = []
     older = sorted(name for name in about if not name.startswith("sub-c"))
     for name, table in sorted(tables.items()):
         problems += [PlanProblem(level, name, text) for level, text in table.problems]
-        subject = _plan_subject(about[name], table.found, contrasts, space, problems)
-        if subject is not None:
-            subjects.append(subject)
+        planned = _plan_subject(about[name], table.found, contrasts, space, problems)
+        if planned is not None:
+            subjects.append(planned)
     _say_missing_contrasts(problems, tables, contrasts, space)
     if older:
         problems.append(
@@ -166,7 +183,7 @@ def plan(files, *, contrasts, space):
                 "release.",
             )
         )
-    parts = Counter(about[subject.name][3] for subject in subjects)
+    parts = Counter(about[planned.name][3] for planned in subjects)
     if parts["testing"]:
         problems.append(
             PlanProblem(
@@ -202,7 +219,9 @@ def plan(files, *, contrasts, space):
     )
 
 
-def _plan_subject(about, found, contrasts, space, problems):
+def _plan_subject(
+    about: About, found: Found, contrasts: Sequence[str], space: str, problems: list[PlanProblem]
+) -> SubjectPlan | None:
     """Return the SubjectPlan, or None if the subject has no FLAIR or no mask."""
     name, source_id, centre, part = about
     if (space, "FLAIR") not in found:
@@ -242,8 +261,8 @@ def _plan_subject(about, found, contrasts, space, problems):
     return SubjectPlan(name, source_id, participant, images, masks, found.get(("brain", "")))
 
 
-def _sidecar(contrast, centre, space):
-    sidecar = dict(SCANNERS.get(centre, {}))
+def _sidecar(contrast: str, centre: str, space: str) -> dict[str, Any]:
+    sidecar: dict[str, Any] = dict(SCANNERS.get(centre, {}))
     if contrast == "ce-gadolinium_T1w":
         sidecar["ContrastBolusIngredient"] = "GADOLINIUM"
     if space == "preprocessed":
@@ -252,7 +271,9 @@ def _sidecar(contrast, centre, space):
     return sidecar
 
 
-def _say_missing_contrasts(problems, tables, contrasts, space):
+def _say_missing_contrasts(
+    problems: list[PlanProblem], tables: Mapping[str, Files], contrasts: Sequence[str], space: str
+) -> None:
     """Add one error per contrast that some subject with FLAIR lacks, with what exists and how to go on."""
     with_flair = {name: table.found for name, table in tables.items() if (space, "FLAIR") in table.found}
     for contrast in contrasts:

@@ -4,34 +4,37 @@ import contextlib
 import dataclasses
 import math
 import tempfile
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import nibabel
 import numpy as np
+from numpy.typing import NDArray
 
 from ivadomed_labelfusion.data.volumes import read_picture
 from ivadomed_labelfusion.errors import InputError
+from ivadomed_labelfusion.prepare._source import SourceFile
 
 EXTENSIONS = (".png", ".tif", ".tiff")
 # of the one slice: volumes in mm3 are then areas in mm2
 SLICE_MM = 1.0
 
 
-def is_picture(name):
+def is_picture(name: str) -> bool:
     """Tell whether a file is a picture, by its name."""
     return str(name).lower().endswith(EXTENSIONS)
 
 
 @contextlib.contextmanager
-def as_volumes(pixel_size_mm, scratch):
+def as_volumes(pixel_size_mm: float | None, scratch: Path) -> Generator[Callable[[SourceFile], SourceFile]]:
     """Yield a function that turns a SourceFile of a picture into one of a NIfTI file, and leaves others as they are.
 
     The NIfTI files lie in a temporary folder, which is removed afterwards. Rows of the picture are the first axis and
     columns the second, as ivadomed has it.
 
     Args:
-        pixel_size_mm (float or None): Side of a pixel, > 0; needed for pictures only.
-        scratch (Path): Existing folder for the temporary one.
+        pixel_size_mm: Side of a pixel, > 0; needed for pictures only.
+        scratch: Existing folder for the temporary one.
 
     Yields:
         callable: ``convert(file)``.
@@ -42,9 +45,9 @@ def as_volumes(pixel_size_mm, scratch):
     if pixel_size_mm is not None and not (math.isfinite(pixel_size_mm) and pixel_size_mm > 0):
         raise InputError(f"--pixel-size must be a number above 0, the side of a pixel in mm, got {pixel_size_mm:g}.")
     with tempfile.TemporaryDirectory(prefix=".pictures-", dir=scratch) as folder:
-        converted = {}
+        converted: dict[Path, Path] = {}
 
-        def convert(file):
+        def convert(file: SourceFile) -> SourceFile:
             if not is_picture(file.name):
                 return file
             if pixel_size_mm is None:
@@ -60,6 +63,6 @@ def as_volumes(pixel_size_mm, scratch):
         yield convert
 
 
-def _write(path, pixels, pixel_size_mm):
+def _write(path: Path, pixels: NDArray, pixel_size_mm: float) -> None:
     affine = np.diag([pixel_size_mm, pixel_size_mm, SLICE_MM, 1.0])
     nibabel.Nifti1Image(pixels[..., None], affine).to_filename(path)

@@ -1,11 +1,15 @@
 """SCGM challenge 2016 (Prados et al. 2017, doi 10.1016/j.neuroimage.2017.03.010): planning the conversion."""
 
 import functools
+import os
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ivadomed_labelfusion.prepare import _dataset
 from ivadomed_labelfusion.prepare._plan import DatasetPlan, ImagePlan, MaskPlan, PlanProblem, SubjectPlan
-from ivadomed_labelfusion.prepare._source import Files
+from ivadomed_labelfusion.prepare._report import Report
+from ivadomed_labelfusion.prepare._source import Files, SourceFile
 
 CONTRAST = "T2starw"
 CLASSES = {"GM": 1, "WM": 2}
@@ -74,12 +78,12 @@ doi 10.1016/j.neuroimage.2017.03.010.
 """
 
 
-def prepare_scgm(raw, out, **options):
+def prepare_scgm(raw: str | os.PathLike[str], out: str | os.PathLike[str], **options: Any) -> Report:
     """Convert the raw SCGM challenge download to a BIDS dataset for ivadomed.
 
     Args:
-        raw (str or Path): A zip, a folder of zips, or an unpacked folder, flat or not, in any letter case.
-        out (str or Path): The dataset to write; appears only when it is complete.
+        raw: A zip, a folder of zips, or an unpacked folder, flat or not, in any letter case.
+        out: The dataset to write; appears only when it is complete.
         subjects (iterable of str): Keep these only (BIDS or source names, patterns such as ``ucl*``). None keeps all.
         fuse (iterable of str): Fusion methods whose results are written too, such as ``("staple", "average")``.
         roi (str or None): Write a region of interest for ROICrop around ``raters`` (the raters' cord, label-based) or
@@ -102,13 +106,13 @@ def prepare_scgm(raw, out, **options):
     return _dataset.run(raw, out, plan, _accept, **options)
 
 
-def _accept(parts):
+def _accept(parts: tuple[str, ...]) -> bool:
     name = parts[-1].lower()
     return bool(_FILE.fullmatch(name)) or name == "license.txt"
 
 
-def plan(files):
-    """Return the DatasetPlan of a list of SourceFile."""
+def plan(files: Sequence[SourceFile]) -> DatasetPlan:
+    """Return the plan of the files of a download."""
     table = Files()
     license_file = None
     for file in files:
@@ -125,7 +129,7 @@ def plan(files):
         institution, sidecar = SITES[site]
         name, source_id = f"sub-{institution}{number}", f"site{site}-sc{number}"
         masks = tuple(
-            MaskPlan(rater, get(f"mask-r{rater[-1]}"), CLASSES) for rater in RATERS if get(f"mask-r{rater[-1]}")
+            MaskPlan(rater, file, CLASSES) for rater in RATERS if (file := get(f"mask-r{rater[-1]}")) is not None
         )
         image = get("image")
         if image is None:
@@ -180,5 +184,5 @@ def plan(files):
     )
 
 
-def _get(found, site, number, what):
+def _get(found: Mapping[tuple[str, str, str], SourceFile], site: str, number: str, what: str) -> SourceFile | None:
     return found.get((site, number, what))

@@ -6,7 +6,7 @@ How they are made: docs/study.md, "Intervals". A simulation in the tests holds t
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
 from ivadomed_labelfusion.errors import InputError
@@ -32,7 +32,7 @@ class ClusteredMean:
     mean: float
     error: float
     skewness: float
-    n_clusters: tuple
+    n_clusters: tuple[int, ...]
 
     @property
     def fewest(self) -> int:
@@ -83,15 +83,15 @@ class ClusteredMean:
         statistic = self.mean / self.error
         return float(min(1.0, 2 * student.sf(self._undo_reach(statistic), self.fewest - 1) / self.share))
 
-    def _against(self, side):
+    def _against(self, side: float) -> float:
         """Skewness that makes a mean on this side of the truth (1 above, -1 below) look surer than it is, >= 0."""
         return SKEWNESS_ALLOWANCE * max(0.0, -side * self.skewness)
 
-    def _reach(self, critical, side):
+    def _reach(self, critical: float, side: float) -> float:
         """Return how many standard errors a mean on this side must be away for Student's ``critical``."""
         return critical + self._against(side) * (1 + 2 * critical**2) / 6
 
-    def _undo_reach(self, statistic):
+    def _undo_reach(self, statistic: float) -> float:
         """Return Student's statistic whose `_reach` is the given one."""
         a = self._against(np.sign(statistic))
         if a < 1e-8:
@@ -127,18 +127,18 @@ def clustered_mean(values: ArrayLike, *clusters: ArrayLike, weights: ArrayLike |
         (0.8, (4,))
     """
     values = np.asarray(values, dtype=np.float64)
-    clusters = [np.asarray(kind) for kind in clusters]
+    labels = [np.asarray(kind) for kind in clusters]
     weights = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    if len(clusters) not in (1, 2):
-        raise InputError(f"clusters must be of one or two kinds, got {len(clusters)}.")
-    if values.ndim != 1 or any(part.shape != values.shape for part in (weights, *clusters)):
+    if len(labels) not in (1, 2):
+        raise InputError(f"clusters must be of one or two kinds, got {len(labels)}.")
+    if values.ndim != 1 or any(part.shape != values.shape for part in (weights, *labels)):
         raise InputError(
             "values, clusters and weights must be vectors of one length, "
-            f"got {[part.shape for part in (values, *clusters, weights)]}."
+            f"got {[part.shape for part in (values, *labels, weights)]}."
         )
     keep = ~np.isnan(values) & (weights > 0)
     values, weights = values[keep], weights[keep]
-    kinds = [np.unique(kind[keep], return_inverse=True)[1] for kind in clusters]
+    kinds = [np.unique(kind[keep], return_inverse=True)[1] for kind in labels]
     counts = tuple(int(kind.max()) + 1 if kind.size else 0 for kind in kinds)
     if not np.isfinite(values).all() or min(counts) < MIN_CLUSTERS:
         mean = float(np.average(values, weights=weights)) if values.size else float("nan")
@@ -152,7 +152,7 @@ def clustered_mean(values: ArrayLike, *clusters: ArrayLike, weights: ArrayLike |
     return ClusteredMean(mean, float(np.sqrt(variance)), float(third / variance**1.5), counts)
 
 
-def _two_kinds(parts, kinds):
+def _two_kinds(parts: NDArray, kinds: list[NDArray]) -> tuple[float, float]:
     variances, thirds, counts = zip(*(_moments(parts, kind) for kind in kinds), strict=True)
     shared, _, _ = _moments(parts, np.unique(np.stack(kinds), axis=1, return_inverse=True)[1].ravel())
     variance = max(*variances, sum(variances) - shared)
@@ -163,7 +163,7 @@ def _two_kinds(parts, kinds):
     return variance, thirds[chosen] * (variance / variances[chosen]) ** 1.5
 
 
-def _moments(parts, cluster):
+def _moments(parts: NDArray, cluster: NDArray) -> tuple[float, float, int]:
     """Return variance and third central moment of the sum of ``parts``, from sums over clusters, and their number."""
     sums = np.bincount(cluster, weights=parts)
     n = sums.size

@@ -23,7 +23,7 @@ class MixedEffect:
 
     candidate: str
     difference: float
-    interval: tuple
+    interval: tuple[float, float]
     p_value: float
     converged: bool
 
@@ -93,7 +93,7 @@ def mixed_model(
         MixedEffect(
             name,
             float(fit.fe_params[index] * unit),
-            tuple(float(bound * unit) for bound in bounds[index]),
+            (float(bounds[index][0] * unit), float(bounds[index][1] * unit)),
             float(fit.pvalues[index]),
             bool(fit.converged),
         )

@@ -83,7 +83,7 @@ def wilcoxon_signed_rank(first: ArrayLike, second: ArrayLike) -> WilcoxonResult:
     return WilcoxonResult(n, n_zero, positive, negative, p_value, (positive - negative) / total)
 
 
-def _exact_p_value(ranks, positive):
+def _exact_p_value(ranks: NDArray, positive: float) -> float:
     # mean ranks are multiples of one half, so doubled they index a table of counts
     doubled = np.rint(2 * ranks).astype(np.int64)
     ways = np.zeros(doubled.sum() + 1)
@@ -95,7 +95,7 @@ def _exact_p_value(ranks, positive):
     return float(min(1.0, 2 * tail))
 
 
-def _normal_p_value(ranks, positive):
+def _normal_p_value(ranks: NDArray, positive: float) -> float:
     # the variance of a sum of ranks with random signs; with mid ranks this is the usual tie correction
     deviation = np.sqrt((ranks**2).sum() / 4)
     return float(min(1.0, 2 * ndtr(-abs(positive - ranks.sum() / 2) / deviation)))

@@ -1,9 +1,10 @@
 """One metric of every candidate, beside a reference candidate."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.stats.intervals import clustered_mean
@@ -47,11 +48,11 @@ class CandidateSummary:
     mean: float
     std_models: float
     std_subjects: float
-    interval: tuple
+    interval: tuple[float, float]
     test: WilcoxonResult | None
     n_unpaired: int
     difference: float
-    difference_interval: tuple
+    difference_interval: tuple[float, float]
     p_holm: float
 
 
@@ -89,24 +90,37 @@ def compare_candidates(
     clusters = labels[2] if clusters is None else np.asarray(clusters).astype(str)
     if any(part.shape != values.shape for part in (*labels, clusters)) or values.ndim != 1:
         raise InputError("values, candidates, splits, subjects and clusters must be vectors of one length.")
-    names, rows = list(dict.fromkeys(labels[0].tolist())), {}
-    for position, (name, *key) in enumerate(zip(*(part.tolist() for part in labels), strict=True)):
+    names = list(dict.fromkeys(labels[0].tolist()))
+    rows: dict[str, dict[tuple[str, str], int]] = {}
+    for position, (name, split, subject) in enumerate(zip(*(part.tolist() for part in labels), strict=True)):
         table = rows.setdefault(name, {})
-        if tuple(key) in table:
-            raise InputError(f"Candidate {name} has two results for split {key[0]}, subject {key[1]}. Keep one.")
-        table[tuple(key)] = position
+        if (split, subject) in table:
+            raise InputError(f"Candidate {name} has two results for split {split}, subject {subject}. Keep one.")
+        table[split, subject] = position
     drafts = [_summarise(name, rows[name], rows.get(reference), values, clusters, reference) for name in names]
     adjusted = holm_adjust([draft["test"].p_value if draft["test"] else np.nan for draft in drafts])
     return [CandidateSummary(**draft, p_holm=float(p)) for draft, p in zip(drafts, adjusted, strict=True)]
 
 
-def _summarise(name, own, partner, values, clusters, reference):
+def _summarise(
+    name: str,
+    own: dict[tuple[str, str], int],
+    partner: dict[tuple[str, str], int] | None,
+    values: NDArray,
+    clusters: NDArray,
+    reference: str,
+) -> dict[str, Any]:
+    """Return the attributes of a `CandidateSummary` by name, save ``p_holm``.
+
+    Args:
+        own, partner: Split and subject to the row, of this candidate and of the reference.
+    """
     positions = np.array(list(own.values()))
     mine = values[positions]
     splits = np.array([split for split, _ in own])
     mean, std_models = mean_over_models(mine, splits)
     _, std_subjects, n = mean_and_deviation(mine)
-    draft = {
+    draft: dict[str, Any] = {
         "candidate": name,
         "n": n,
         "n_missing": mine.size - n,

@@ -30,9 +30,9 @@ class VariabilityTest:
     model: float
     raters: float
     difference: float
-    interval: tuple
+    interval: tuple[float, float]
     p_value: float
-    n_clusters: tuple
+    n_clusters: tuple[int, ...]
 
 
 def within_rater_variability(

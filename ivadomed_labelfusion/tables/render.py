@@ -1,11 +1,14 @@
 """A `tables.Table` as Markdown, LaTeX and CSV files."""
 
 import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from ivadomed_labelfusion.files import write_text
+from ivadomed_labelfusion.tables.table import Cell, Table
 
 
-def to_markdown(table):
+def to_markdown(table: Table) -> str:
     """Return a Table as a Markdown section with its notes."""
     lines = [f"## {table.title}", "", _markdown_row(table.header), _markdown_row(["---"] * len(table.header))]
     for row in table.rows:
@@ -16,7 +19,7 @@ def to_markdown(table):
     return "\n".join(lines) + "\n"
 
 
-def _markdown_row(texts):
+def _markdown_row(texts: Iterable[str]) -> str:
     return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
 
@@ -25,7 +28,7 @@ _LATEX |= {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "±": r"$\pm$"
 _LATEX |= {"–": "--", "<": r"$<$", ">": r"$>$"}
 
 
-def escape_latex(text):
+def escape_latex(text: str) -> str:
     """Return ``text`` with LaTeX's special characters escaped; powers of ten written ``×10^-4`` become formulas."""
     parts = re.split(r"×10\^(-?\d+)", text)
     escaped = ["".join(_LATEX.get(letter, letter) for letter in part) for part in parts]
@@ -37,7 +40,7 @@ LETTERS_PER_LINE = 100
 LINES_PER_PAGE = 38
 
 
-def to_latex(table):
+def to_latex(table: Table) -> str:
     """Return a Table as LaTeX ``table`` environments (package booktabs).
 
     A wide table is broken into several blocks, and blocks that do not fit a page into several environments; the notes
@@ -60,11 +63,12 @@ def to_latex(table):
     return "\n".join(lines) + "\n"
 
 
-def _column_blocks(table):
-    """Return the groups of columns of each block, ``[[range, ...], ...]``; the first column is in all and left out."""
+def _column_blocks(table: Table) -> list[list[range]]:
+    """Return the groups of columns of each block; the first column is in all and left out."""
     letters = [max(len(cell.text + cell.marks) for cell in column) + 3 for column in zip(*table.rows, strict=True)]
     together = table.columns_together
-    first, blocks, width = max(letters[0], len(table.header[0]) + 3), [], 0
+    first, width = max(letters[0], len(table.header[0]) + 3), 0
+    blocks: list[list[range]] = []
     for start in range(1, len(letters), together):
         group = range(start, start + together)
         needed = max(len(_heading_of(table, group)) + 3, sum(letters[index] for index in group))
@@ -76,13 +80,13 @@ def _column_blocks(table):
     return blocks
 
 
-def _heading_of(table, group):
+def _heading_of(table: Table, group: range) -> str:
     """Return what the headings of columns that belong together have in common: all but the last word."""
     heading = table.header[group[0]]
     return heading if len(group) == 1 else heading.rpartition(" ")[0]
 
 
-def _latex_block(table, groups):
+def _latex_block(table: Table, groups: list[range]) -> str:
     columns = [0, *(index for group in groups for index in group)]
     lines = [rf"\begin{{tabular}}{{l{'c' * (len(columns) - 1)}}}", r"\toprule"]
     if table.columns_together > 1:
@@ -98,13 +102,13 @@ def _latex_block(table, groups):
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _latex_cell(cell):
+def _latex_cell(cell: Cell) -> str:
     text = re.sub(r"^-(?=\d)", "$-$", escape_latex(cell.text))
     marks = "".join({"*": r"\ast", "†": r"\dagger"}[mark] for mark in cell.marks)
     return (rf"\textbf{{{text}}}" if cell.bold else text) + (f"$^{{{marks}}}$" if marks else "")
 
 
-def write_tables(tables, folder, *, overwrite=False):
+def write_tables(tables: Mapping[str, Table], folder: Path, *, overwrite: bool = False) -> list[Path]:
     """Write each Table as ``<name>.csv``, ``.md`` and ``.tex`` into ``folder``; return the paths."""
     written = []
     for name, table in tables.items():

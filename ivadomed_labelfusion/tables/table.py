@@ -1,6 +1,12 @@
 """A table as plain data: what is in each cell, and the notes below it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -8,19 +14,19 @@ class Table:
     """A table ready to be written.
 
     Attributes:
-        title (str): Heading.
-        header (tuple of str): One text per column, the first for the candidates.
-        rows (tuple): One tuple of `Cell` per candidate.
-        notes (tuple of str): Printed below.
-        summary (DataFrame): Every statistic, for the CSV file.
-        columns_together (int): How many columns after the first belong together and must not be torn apart.
+        title: Heading.
+        header: One text per column, the first for the candidates.
+        rows: One tuple of `Cell` per candidate.
+        notes: Printed below.
+        summary: Every statistic, for the CSV file.
+        columns_together: How many columns after the first belong together and must not be torn apart.
     """
 
     title: str
-    header: tuple
-    rows: tuple
-    notes: tuple
-    summary: object
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...]
+    summary: pd.DataFrame
     columns_together: int = 1
 
 

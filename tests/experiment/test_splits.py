@@ -169,6 +169,22 @@ def test_writing_again_keeps_the_files_and_refuses_other_subjects(two_contrasts,
         write_splits(make_splits(files, design="random", n=2), files, folder)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"participant_id\tinstitution_id\nsub-01\tuc\xb8l\n", "UTF-8, but line 2"),
+        (b"participant_id\tx\nsub-01\ta\tb\n", "must have 2 values"),
+        (b"\n\n", "is empty"),
+        (b"", "is empty"),
+        (b"participant_id\tinstitution_id\nsub-01\n", "missing for sub-01"),
+    ],
+)
+def test_damaged_tables_of_centres_are_one_message(tmp_path, content, message):
+    (tmp_path / "participants.tsv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_centres(tmp_path, ["sub-01"])
+
+
 def test_read_centres(tmp_path):
     table = tmp_path / "participants.tsv"
     with pytest.raises(InputError, match="must exist"):

@@ -1,5 +1,6 @@
-"""STAPLE for label maps with one confusion matrix per rater (Rohlfing, Russakoff, Maurer 2004,
-doi 10.1109/TMI.2004.830803), with the semantics of itkMultiLabelSTAPLEImageFilter.
+"""STAPLE for label maps, with one confusion matrix per rater.
+
+Rohlfing, Russakoff, Maurer 2004, doi 10.1109/TMI.2004.830803, with the semantics of itkMultiLabelSTAPLEImageFilter.
 
 One thing differs on purpose: ITK seeds the matrices from a vote in which an undecided voxel gets the label K, and
 counts it in column K of a matrix that has columns 0 to K - 1, which is the background column of the next row. Here an

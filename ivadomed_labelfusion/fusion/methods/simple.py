@@ -67,7 +67,7 @@ def simple_of_patterns(
     n_labels = patterns.labels.size
     kept = weights > 0
     shares = label_votes(patterns.votes, n_labels, weights * kept)
-    estimate = tied_for_most(shares).argmax(axis=1)
+    estimate, voting = tied_for_most(shares).argmax(axis=1), weights
     converged = False
     n_iter = 0
     while n_iter < max_iter and not converged:

@@ -1,6 +1,5 @@
 """What an ivadomed configuration means for nnU-Net: the dataset, split and trainer, and what does not carry over."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from ivadomed_labelfusion.config import raise_on_errors
 from ivadomed_labelfusion.data.raters import nested_target_suffix
-from ivadomed_labelfusion.data.texts import check_participants, read_text
+from ivadomed_labelfusion.data.texts import read_participants
 from ivadomed_labelfusion.errors import InputError
 from ivadomed_labelfusion.hosts.nnunet.folds import draw_parts, read_parts
 from ivadomed_labelfusion.hosts.nnunet.names import trainer_name
@@ -102,10 +101,7 @@ def _named(test, seed, subjects):
 def _with_value(bids_dir, column, values):
     """Return the subjects whose column of participants.tsv has one of the values."""
     path = Path(bids_dir) / "participants.tsv"
-    if not path.exists():
-        raise InputError(f"{path} must exist: split_dataset.data_testing selects by its column {column}.")
-    check_participants(bids_dir)
-    rows = csv.DictReader(read_text(path).splitlines(), delimiter="\t")
+    rows = read_participants(bids_dir, why=f"split_dataset.data_testing selects by its column {column}")
     # ivadomed takes names with and without the prefix
     found = [
         "sub-" + row["participant_id"].strip().removeprefix("sub-")
