@@ -36,6 +36,7 @@ from ivadomed_labelfusion.metrics.streaming import SubjectSums
 from ivadomed_labelfusion.metrics.surface import SurfaceDistances, surface_distances
 from ivadomed_labelfusion.metrics.thresholds import THRESHOLDS, argmax_labels, binarize, threshold_search
 from ivadomed_labelfusion.metrics.uncertainty import ENTROPY_FORMS, brier_score, entropy, entropy_error, haze_share
+from ivadomed_labelfusion.metrics.volumes import volume_crps
 
 __all__ = [
     "ECE_FORMS",
@@ -80,5 +81,6 @@ __all__ = [
     "soft_dice",
     "surface_distances",
     "threshold_search",
+    "volume_crps",
     "vote_counts",
 ]
