@@ -31,11 +31,13 @@ from ivadomed_labelfusion.metrics.overlap import (
 from ivadomed_labelfusion.metrics.panel import calibrated_entropy, vote_counts
 from ivadomed_labelfusion.metrics.proper import LOG_CLIP, BrierSplit, brier_split, log_score
 from ivadomed_labelfusion.metrics.registry import built_in_metrics, metric, own_metrics, register_metric
+from ivadomed_labelfusion.metrics.set_dice import SetDice, set_dice
 from ivadomed_labelfusion.metrics.sets import generalized_energy_distance, hungarian_iou
 from ivadomed_labelfusion.metrics.streaming import SubjectSums
 from ivadomed_labelfusion.metrics.surface import SurfaceDistances, surface_distances
 from ivadomed_labelfusion.metrics.thresholds import THRESHOLDS, argmax_labels, binarize, threshold_search
 from ivadomed_labelfusion.metrics.uncertainty import ENTROPY_FORMS, brier_score, entropy, entropy_error, haze_share
+from ivadomed_labelfusion.metrics.volumes import volume_crps
 
 __all__ = [
     "ECE_FORMS",
@@ -51,6 +53,7 @@ __all__ = [
     "Options",
     "Overlap",
     "ReliabilityCurve",
+    "SetDice",
     "SubjectSums",
     "SurfaceDistances",
     "absolute_volume_difference",
@@ -77,8 +80,10 @@ __all__ = [
     "register_metric",
     "relative_volume_difference",
     "reliability_curve",
+    "set_dice",
     "soft_dice",
     "surface_distances",
     "threshold_search",
+    "volume_crps",
     "vote_counts",
 ]
