@@ -72,3 +72,11 @@ def test_old_names_work_and_say_the_new_ones():
     assert pictures.draw_reliability is lf.plots.draw_reliability
     with pytest.raises(AttributeError, match="no attribute 'figurs'"):
         lf.figurs  # noqa: B018
+
+
+def test_the_old_name_of_the_adapter_still_finds_its_modules():
+    pytest.importorskip("ivadomed", reason="the extra 'ivadomed' is not installed")
+    sys.modules.pop("ivadomed_labelfusion.host", None)
+    with pytest.warns(DeprecationWarning, match=r"hosts\.ivadomed2"):
+        loading = importlib.import_module("ivadomed_labelfusion.host.loading")
+    assert loading.__file__ == importlib.import_module("ivadomed_labelfusion.hosts.ivadomed2.loading").__file__

@@ -17,6 +17,7 @@ from ivadomed_labelfusion.metrics.calibration import (
 )
 from ivadomed_labelfusion.metrics.kinds import ClassMasks, Column, Metric, Options
 from ivadomed_labelfusion.metrics.lesions import LesionDetection, lesion_detection
+from ivadomed_labelfusion.metrics.matching import SetDice, set_dice
 from ivadomed_labelfusion.metrics.overlap import (
     QUBIQ_LEVELS,
     Overlap,
@@ -31,7 +32,6 @@ from ivadomed_labelfusion.metrics.overlap import (
 from ivadomed_labelfusion.metrics.panel import calibrated_entropy, vote_counts
 from ivadomed_labelfusion.metrics.proper import LOG_CLIP, BrierSplit, brier_split, log_score
 from ivadomed_labelfusion.metrics.registry import built_in_metrics, metric, own_metrics, register_metric
-from ivadomed_labelfusion.metrics.set_dice import SetDice, set_dice
 from ivadomed_labelfusion.metrics.sets import generalized_energy_distance, hungarian_iou
 from ivadomed_labelfusion.metrics.streaming import SubjectSums
 from ivadomed_labelfusion.metrics.surface import SurfaceDistances, surface_distances
