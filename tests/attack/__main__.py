@@ -57,6 +57,10 @@ def main(arguments=None):
     parser.add_argument("--kills", type=int, default=66, help="how many kills (default: 66)")
     parsed = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
+    # a process that is forked after torch has used several threads waits for them for ever
+    import torch
+
+    torch.set_num_threads(1)
     print(f"seed {parsed.seed}", flush=True)
     root = tempfile.mkdtemp(prefix="attack-")
     totals, bad = collections.Counter(), []
