@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ivadomed_labelfusion.metrics.overlap import dice_of_counts
 from ivadomed_labelfusion.metrics.sets import hungarian_of_iou, pair_counts
 
 
@@ -49,7 +50,6 @@ def set_dice(samples: ArrayLike, raters: ArrayLike, *, class_axis: int | None = 
     """
     counts, n_samples = pair_counts(samples, raters, class_axis)
     volume = np.diagonal(counts, axis1=-2, axis2=-1)
-    total = volume[..., :, None] + volume[..., None, :]
-    dice = np.divide(2 * counts, total, out=np.ones_like(counts), where=total > 0).mean(axis=0)
+    dice = dice_of_counts(counts, volume[..., :, None], volume[..., None, :]).mean(axis=0)
     pairs = dice[:n_samples, n_samples:]
     return SetDice(pairs, float(pairs.max(axis=0).mean()), hungarian_of_iou(dice, n_samples))
